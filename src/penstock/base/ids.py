@@ -1,0 +1,111 @@
+"""What an id may look like, how one is made, and which partition it falls into.
+
+Partitions and derived ids are frozen: they name rows and subjects that already exist (golden in `tests/golden`).
+"""
+
+import base64
+import hashlib
+import os
+import re
+import time
+import zlib
+from typing import Final, NewType
+
+from penstock.base import errors
+
+TenantId = NewType("TenantId", str)
+AccountId = NewType("AccountId", str)
+ChannelName = NewType("ChannelName", str)
+ConversationId = NewType("ConversationId", str)
+EventId = NewType("EventId", str)
+CommandId = NewType("CommandId", str)
+AppName = NewType("AppName", str)
+
+PARTITIONS: Final = 64
+"""Virtual shards of everything that is kept in order by key; frozen."""
+
+SLUG_LENGTH: Final = 40
+TOKEN_LENGTH: Final = 128
+
+_SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_TOKEN = re.compile(r"[A-Za-z0-9_-]+")
+_PLAIN = re.compile(r"[A-Za-z0-9-][A-Za-z0-9_-]{0,63}")
+
+
+def slug(value: str, field: str) -> str:
+    """Return `value` if it is a slug: lower-case letters, digits and single dashes, 1-40 characters.
+
+    Slugs never hold an underscore, so `_` separates them without ambiguity. Raises Rejected naming `field`.
+    """
+    if len(value) > SLUG_LENGTH or not _SLUG.fullmatch(value):
+        raise errors.Rejected(
+            "bad_slug",
+            f"{field} must be 1-{SLUG_LENGTH} lower-case letters, digits and single dashes",
+            hint=f"Choose something like '{suggest_slug(value)}'.",
+            field=field,
+        )
+    return value
+
+
+def suggest_slug(value: str) -> str:
+    """A slug close to `value`, for hints."""
+    return re.sub(r"[^a-z0-9]+", "-", value.lower()).strip("-")[:SLUG_LENGTH].strip("-") or "acme"
+
+
+def tenant_id(value: str) -> TenantId:
+    """Validate a tenant's slug."""
+    return TenantId(slug(value, "tenant"))
+
+
+def token(value: str, field: str) -> str:
+    """Return `value` if it may stand in a subject as one token: `[A-Za-z0-9_-]`, 1-128 characters. Raises Rejected."""
+    if len(value) > TOKEN_LENGTH or not _TOKEN.fullmatch(value):
+        raise errors.Rejected(
+            "bad_token", f"{field} must be 1-{TOKEN_LENGTH} letters, digits, '-' and '_'", field=field
+        )
+    return value
+
+
+def encode_token(value: str) -> str:
+    """Turn any text into one subject token, injectively.
+
+    Short plain ids stand as they are. Anything else becomes `_` + base64url of its UTF-8 bytes, and what would exceed
+    a token's length `__` + base64url of its SHA-256. A plain id never starts with `_`, so the three never meet.
+    """
+    if _PLAIN.fullmatch(value):
+        return value
+    raw = value.encode("utf-8", "surrogatepass")
+    if len(raw) <= 90:  # 90 bytes are 120 base64 characters
+        return "_" + base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+    return "__" + base64.urlsafe_b64encode(hashlib.sha256(raw).digest()).rstrip(b"=").decode()
+
+
+def partition(tenant: str, kind: str, key: str) -> int:
+    """CRC-32 (IEEE 802.3) of tenant, kind and key, joined by NUL, modulo 64."""
+    return zlib.crc32(b"\0".join(part.encode("utf-8", "surrogatepass") for part in (tenant, kind, key))) % PARTITIONS
+
+
+def partition_token(number: int) -> str:
+    """`p00` to `p63`."""
+    if not 0 <= number < PARTITIONS:
+        raise errors.Broken("bad_partition", f"partition {number} is outside 0-{PARTITIONS - 1}")
+    return f"p{number:02d}"
+
+
+def new_id() -> str:
+    """A fresh id of 32 hex digits that sorts by time: UUID version 7 (RFC 9562, section 5.7) without dashes."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10), "big")
+    high = (milliseconds & ((1 << 48) - 1)) << 16 | 0x7000 | random >> 68
+    low = 0x8000000000000000 | random & ((1 << 62) - 1)
+    return f"{high:016x}{low:016x}"
+
+
+def derive_id(*parts: str) -> str:
+    """The same 32 hex digits for the same parts, for ever: the first half of SHA-256 over length-prefixed parts."""
+    digest = hashlib.sha256()
+    for part in parts:
+        raw = part.encode("utf-8", "surrogatepass")
+        digest.update(len(raw).to_bytes(8, "big"))
+        digest.update(raw)
+    return digest.hexdigest()[:32]

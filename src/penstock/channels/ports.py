@@ -1,0 +1,140 @@
+"""What the channels room asks of the world, as Protocols in types of `base` and `messages`.
+
+A channel adapter is pure where it can be (verifying and reading a request do no I/O, so that they can be fuzzed) and
+asynchronous only where it calls its platform.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from penstock.base import errors, ids, settings
+from penstock.messages.v1 import message_pb2, outbound_pb2
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Account:
+    """One of a tenant's accounts on one channel, without its secrets.
+
+    `id` is globally unique and unguessable; `config` holds what this channel needs to know (a URL, a bot's name).
+    """
+
+    tenant: ids.TenantId
+    id: ids.AccountId
+    channel: ids.ChannelName
+    name: str
+    config: Mapping[str, str]
+    disabled: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Credentials:
+    """An account's live secrets, newest first, at most two (so that one can be rotated); never printed."""
+
+    secrets: tuple[settings.Secret, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WebhookRequest:
+    """One HTTP request of a platform, whole: header names in lower case, the body as the bytes that were signed."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+    received_at: datetime
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    """What a platform wants to hear back when it is not a plain 200: a challenge, say."""
+
+    status: int = 200
+    content_type: str = "text/plain; charset=utf-8"
+    body: bytes = b""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reading:
+    """What a verified request turned out to hold.
+
+    `messages` are complete but for `tenant`, `channel`, `account` and `received_at`, which the service fills in (an
+    adapter cannot choose its tenant). `ignored` names kinds of event that were understood to be of no interest.
+    """
+
+    messages: Sequence[message_pb2.Message] = ()
+    answer: Answer = dataclasses.field(default_factory=Answer)
+    ignored: Sequence[str] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sent:
+    """The platform took it; `message_id` is its id for what was sent, empty when it gives none."""
+
+    message_id: str = ""
+
+
+class Ambiguous(errors.Unavailable):
+    """The platform may or may not have taken it: the connection ended after the request was written."""
+
+
+class Channel(Protocol):
+    """A platform that people talk on."""
+
+    @property
+    def name(self) -> ids.ChannelName:
+        """The slug in the registry."""
+        ...
+
+    @property
+    def capabilities(self) -> outbound_pb2.Capabilities:
+        """What can be sent; enforced before `send` is called."""
+        ...
+
+    def check_config(self, config: Mapping[str, str]) -> None:
+        """Raise Rejected naming the field and the rule when an account's configuration cannot work."""
+        ...
+
+    def verify(self, request: WebhookRequest, credentials: Credentials) -> None:
+        """Raise Rejected (status 401) unless a live secret of the account signed exactly this, recently.
+
+        Called before anything else is done with the request; no secrets means no.
+        """
+        ...
+
+    def read(self, request: WebhookRequest, account: Account) -> Reading:
+        """The messages in a verified request. Raises Rejected (status 400) naming the field and the rule."""
+        ...
+
+    async def send(self, account: Account, credentials: Credentials, command: outbound_pb2.SendCommand) -> Sent:
+        """Say it on the platform, once.
+
+        Raises Rejected when the platform refuses it for good, Unavailable (with the platform's own `after_s`) when it
+        certainly did not take it and may later, Ambiguous when that cannot be known.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class Accounts(Protocol):
+    """Where accounts and their secrets come from (the room's own store; a dictionary in tests)."""
+
+    async def find(self, channel: str, account: str) -> tuple[Account, Credentials]:
+        """An account by its global id, with its live secrets.
+
+        May be up to 30 s old. Raises Rejected (status 404) when there is none on that channel.
+        """
+        ...
+
+
+class Tenants(Protocol):
+    """What this room asks the tenancy room."""
+
+    async def require_active(self, tenant: ids.TenantId) -> None:
+        """Raise Rejected (404 unknown, 403 suspended) unless the tenant may act."""
+        ...

@@ -1,0 +1,1 @@
+"""The HTTP listener and the probes that every role answers alike."""

@@ -1,0 +1,97 @@
+"""The one table of durable consumers: how long a lease is, how often and how fast to try again, how much to hold.
+
+Durable names are stable across replicas (which is how they share the work) and free of collisions: the parts are
+slugs, and `_` joins them.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Final
+
+from penstock.base import errors, ids
+from penstock.spine import ports, stream, subject
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ConsumerPolicy:
+    """How one durable consumer fetches, holds and retries.
+
+    `ack_wait_s` is the lease; `attempts` how often a handler may fail before quarantine, waiting `backoff_s` (the
+    last one repeats) between; `concurrency` handlers run at once and `max_ack_pending` messages are held at most.
+    """
+
+    name: str
+    stream: str
+    filter: str
+    concurrency: int = 32
+    max_ack_pending: int = 256
+    ack_wait_s: float = 10.0
+    attempts: int = 5
+    backoff_s: tuple[float, ...] = (0.1, 1.0, 5.0, 30.0)
+    deadline_s: float = 300.0
+    max_deliver: int = 1000
+    """The server's own backstop, far above `attempts`: a redelivery after a crash is not a failure of the message."""
+    deliver_new: bool = False
+    """Start with what comes after the consumer was made, instead of with everything the stream still holds."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.concurrency <= self.max_ack_pending:
+            raise errors.Rejected(
+                "bad_consumer",
+                f"consumer {self.name}: concurrency {self.concurrency} must be between 1 and max_ack_pending "
+                f"{self.max_ack_pending}",
+                field="concurrency",
+            )
+        if self.attempts < 1 or not self.backoff_s or min(self.backoff_s) < 0 or self.ack_wait_s < 1:
+            raise errors.Rejected(
+                "bad_consumer",
+                f"consumer {self.name}: attempts >= 1, ack_wait_s >= 1 and a backoff are needed",
+                field="attempts",
+            )
+
+    def pause_s(self, failures: int) -> float:
+        """Seconds to wait after failure number `failures` (from 1)."""
+        return self.backoff_s[min(failures, len(self.backoff_s)) - 1]
+
+
+OUTBOUND: Final = ConsumerPolicy(
+    "outbound", "MESSAGES_OUTBOUND", "tenant.*.messages.out.>", concurrency=64, max_ack_pending=1024
+)
+QUARANTINE: Final = ConsumerPolicy("quarantine", "QUARANTINE", "tenant.*.quarantine.>", concurrency=8)
+
+CONSUMERS: Final[tuple[ConsumerPolicy, ...]] = (OUTBOUND, QUARANTINE)
+
+
+def of_app(tenant: str, app: str, *, concurrency: int = 32, max_ack_pending: int = 256) -> ConsumerPolicy:
+    """The consumer that the replicas of one tenant's app share: durable `app_<tenant>_<app>`."""
+    name = f"app_{ids.tenant_id(tenant)}_{ids.slug(app, 'app')}"
+    return ConsumerPolicy(
+        name,
+        stream.MESSAGES_INBOUND.name,
+        subject.of_tenant(stream.MESSAGES_INBOUND.subjects[0], tenant),
+        concurrency=concurrency,
+        max_ack_pending=max_ack_pending,
+        deliver_new=True,
+    )
+
+
+def differences(policy: ConsumerPolicy, found: ConsumerPolicy) -> Iterator[stream.Difference]:
+    """Every field in which an existing durable is not what the policy asks."""
+    for field in ("stream", "filter", "max_ack_pending", "ack_wait_s", "max_deliver"):
+        if getattr(policy, field) != getattr(found, field):
+            yield stream.Difference(policy.name, field, str(getattr(policy, field)), str(getattr(found, field)))
+
+
+async def ensure(spine: ports.Administration, policy: ConsumerPolicy) -> bool:
+    """Create the durable when it is missing (True), validate it when it exists. Raises Rejected `consumer_differs`."""
+    found = await spine.describe_consumer(policy.stream, policy.name)
+    if found is None:
+        await spine.create_consumer(policy)
+        return True
+    if wrong := list(differences(policy, found)):
+        raise errors.Rejected(
+            "consumer_differs",
+            "; ".join(map(str, wrong)),
+            hint="Change it back, or delete the durable once it is drained; nothing was changed.",
+        )
+    return False

@@ -1,0 +1,247 @@
+"""What the spine asks of a transport, as Protocols; every adapter passes `spine.testing.check_spine`.
+
+Promises hold for every method unless it says otherwise: it waits for the transport to come back rather than fail at
+once, raises `Unavailable` when its time is over, and never blocks the event loop.
+"""
+
+import dataclasses
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from penstock.spine.consumer import ConsumerPolicy
+    from penstock.spine.stream import StreamPolicy
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message ready to travel: made by a route, stored by an outbox, published by an adapter.
+
+    `key` is its ordering key: messages of one key are published one after the other. `headers` hold `Nats-Msg-Id`.
+    """
+
+    stream: str
+    subject: str
+    key: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Published:
+    """The stream's answer: where the message is, and whether it had been there before (same message id)."""
+
+    stream: str
+    sequence: int
+    duplicate: bool
+
+
+class Delivery(Protocol):
+    """One message handed to one consumer, held under a lease until it is settled exactly once.
+
+    `deliveries` counts how often the server has handed it out, this time included; `at` is when the stream stored it.
+    Settling again is a no-op. `headers` keep the case in which they were sent.
+    """
+
+    @property
+    def stream(self) -> str:
+        """The stream it is stored in."""
+        ...
+
+    @property
+    def consumer(self) -> str:
+        """The durable it was handed to; empty when browsed."""
+        ...
+
+    @property
+    def subject(self) -> str:
+        """The subject it was published under."""
+        ...
+
+    @property
+    def sequence(self) -> int:
+        """Its position in the stream."""
+        ...
+
+    @property
+    def deliveries(self) -> int:
+        """How often this consumer was handed it, this time included."""
+        ...
+
+    @property
+    def at(self) -> datetime:
+        """When the stream stored it, in UTC."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Its headers, names as they were sent."""
+        ...
+
+    @property
+    def body(self) -> bytes:
+        """Its body."""
+        ...
+
+    async def ack(self) -> None:
+        """Done: never deliver it to this consumer again."""
+        ...
+
+    async def retry(self, delay_s: float) -> None:
+        """Not done: deliver it again after `delay_s`, in no particular order. Uses up a delivery."""
+        ...
+
+    async def terminate(self) -> None:
+        """Never deliver it to this consumer again, although it was not handled."""
+        ...
+
+    async def extend(self) -> None:
+        """Renew the lease for another `ack_wait_s`."""
+        ...
+
+
+class Subscription(Protocol):
+    """Something that receives until it is closed."""
+
+    def pause(self) -> None:
+        """Ask for nothing more; what was asked for may still arrive."""
+        ...
+
+    def resume(self) -> None:
+        """Ask again."""
+        ...
+
+    async def close(self) -> None:
+        """Stop receiving. Deliveries already handed over stay leased until settled; others go back at once."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Signal:
+    """A message on core NATS: at most once, to whoever listens now. `reply` is where an answer goes, if asked for."""
+
+    subject: str
+    headers: Mapping[str, str]
+    body: bytes
+    reply: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entry:
+    """One revision of one key. `value` is None when the key was deleted."""
+
+    key: str
+    value: bytes | None
+    revision: int
+
+
+class KeyValue(Protocol):
+    """A small, watched table of the latest value by key (`[A-Za-z0-9_./=-]+`)."""
+
+    async def get(self, key: str) -> Entry | None:
+        """The latest entry, or None when there is none or it was deleted."""
+        ...
+
+    async def put(self, key: str, value: bytes) -> int:
+        """Write whatever is there; returns the new revision."""
+        ...
+
+    async def create(self, key: str, value: bytes) -> int:
+        """Write only if the key does not exist. Raises Rejected `revision_conflict`."""
+        ...
+
+    async def update(self, key: str, value: bytes, *, revision: int) -> int:
+        """Write only over that revision. Raises Rejected `revision_conflict`."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Remove the key; deleting a missing one is fine."""
+        ...
+
+    async def keys(self) -> list[str]:
+        """The keys that have a value, sorted."""
+        ...
+
+    def watch(self) -> AsyncIterator[Entry | None]:
+        """Every current entry, then None once, then every change as it happens, for ever (across reconnects)."""
+        ...
+
+
+class Administration(Protocol):
+    """Looking at, and making, streams and consumers. Nothing here changes or deletes what exists."""
+
+    async def describe_stream(self, name: str) -> "StreamPolicy | None":
+        """The stream as it is, in the terms of a policy; None when there is none."""
+        ...
+
+    async def create_stream(self, policy: "StreamPolicy") -> None:
+        """Make the stream. Raises Rejected when one with another configuration appeared meanwhile."""
+        ...
+
+    async def describe_consumer(self, stream: str, name: str) -> "ConsumerPolicy | None":
+        """The durable as it is; fields that the server does not know have the policy's defaults."""
+        ...
+
+    async def create_consumer(self, policy: "ConsumerPolicy") -> None:
+        """Make the durable."""
+        ...
+
+    async def backlog(self, stream: str, name: str) -> tuple[int, int]:
+        """How many messages the durable has not been given yet, and how many it holds un-acked."""
+        ...
+
+
+class Spine(Administration, Protocol):
+    """The transport."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether a server answers right now."""
+        ...
+
+    async def publish(self, message: Outgoing) -> Published:
+        """Store a message in its stream; returns only when the server has it.
+
+        Raises Unavailable when that cannot be known (publish again with the same id: the stream drops the second),
+        Rejected `no_stream` when no stream takes the subject, `too_large` above the server's payload limit.
+        """
+        ...
+
+    async def consume(
+        self, policy: "ConsumerPolicy", receive: Callable[[Delivery], None], *, window: int
+    ) -> Subscription:
+        """Hand deliveries of an existing durable to `receive`, never more than `window` of them unsettled.
+
+        `receive` is called on the event loop, must not block and must not raise. Survives every disconnection.
+        """
+        ...
+
+    def browse(self, stream: str, filter: str, *, after: int | None = None) -> AsyncIterator[Delivery]:
+        """Read a stream without a durable: from sequence `after` + 1, or what comes from now on when None.
+
+        Nothing needs to be settled. Closing the iterator removes what was made for it, and nothing else.
+        """
+        ...
+
+    async def emit(self, signal: Signal) -> None:
+        """Send on core NATS to whoever listens now; nobody listening is fine."""
+        ...
+
+    async def listen(
+        self, subject: str, receive: Callable[[Signal], Awaitable[None]], *, queue: str = ""
+    ) -> Subscription:
+        """Call `receive` for every signal on a subject (wildcards allowed), one at a time; members of a queue share."""
+        ...
+
+    async def request(self, signal: Signal, *, timeout_s: float) -> Signal:
+        """Ask on a subject and wait for one answer. Raises Unavailable `no_responders` or `timeout`."""
+        ...
+
+    async def key_value(self, bucket: str, *, history: int = 1, max_age_s: float = 0) -> KeyValue:
+        """Open a bucket, making it when it is missing."""
+        ...
+
+    async def close(self) -> None:
+        """Flush what was written and hang up."""
+        ...

@@ -1,0 +1,117 @@
+"""The one table of streams, and create-or-validate: start-up never changes and never destroys a stream.
+
+What exists may hold more than the table asks (more subjects, higher limits, a longer window) but never less; anything
+else is told field by field, and only `penstock stream apply` may change it.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from penstock.base import errors
+from penstock.spine import ports
+
+DAY_S: Final = 86_400.0
+GIB: Final = 1 << 30
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StreamPolicy:
+    """What one stream is for and what it must hold at least.
+
+    `retention` is "limits" or "workqueue"; `discard` "old" or "new" (refuse when full); ages and windows in seconds.
+    `outsiders`: other systems may read it, so the second header names are written.
+    """
+
+    name: str
+    subjects: tuple[str, ...]
+    purpose: str
+    retention: str = "limits"
+    max_age_s: float = 7 * DAY_S
+    max_bytes: int = 4 * GIB
+    discard: str = "old"
+    duplicate_window_s: float = 120.0
+    replicas: int = 1
+    outsiders: bool = True
+
+
+MESSAGES_INBOUND: Final = StreamPolicy(
+    "MESSAGES_INBOUND", ("tenant.*.messages.in.>",), "conversations, as people said them"
+)
+MESSAGES_OUTBOUND: Final = StreamPolicy(
+    "MESSAGES_OUTBOUND", ("tenant.*.messages.out.>",), "commands to channels", max_age_s=DAY_S, max_bytes=2 * GIB
+)
+RECEIPTS: Final = StreamPolicy("RECEIPTS", ("tenant.*.receipts.>",), "what became of commands", max_bytes=GIB)
+QUARANTINE: Final = StreamPolicy(
+    "QUARANTINE",
+    ("tenant.*.quarantine.>",),
+    "messages set aside, browsable and redrivable",
+    max_age_s=30 * DAY_S,
+    max_bytes=GIB,
+    outsiders=False,
+)
+
+STREAMS: Final[tuple[StreamPolicy, ...]] = (MESSAGES_INBOUND, MESSAGES_OUTBOUND, RECEIPTS, QUARANTINE)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Difference:
+    """One field in which an existing stream or consumer does not hold what its policy asks."""
+
+    name: str
+    field: str
+    wanted: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.name}.{self.field} is {self.found}, wanted {self.wanted}"
+
+
+def differences(policy: StreamPolicy, found: StreamPolicy) -> Iterator[Difference]:
+    """Every field in which `found` is less than `policy` asks or something else altogether."""
+    for wanted in policy.subjects:
+        if not any(covers(pattern, wanted) for pattern in found.subjects):
+            yield Difference(policy.name, "subjects", wanted, " ".join(found.subjects) or "none")
+    for field in ("retention", "discard", "replicas"):
+        if getattr(policy, field) != getattr(found, field):
+            yield Difference(policy.name, field, str(getattr(policy, field)), str(getattr(found, field)))
+    for field in ("max_age_s", "max_bytes", "duplicate_window_s"):
+        least, have = getattr(policy, field), getattr(found, field)
+        unlimited = have <= 0 and field != "duplicate_window_s"
+        if have < least and not unlimited:
+            yield Difference(policy.name, field, f"at least {least:g}", f"{have:g}")
+
+
+def covers(pattern: str, subject: str) -> bool:
+    """True when every subject that `subject` matches is matched by `pattern` (both may hold `*` and `>`)."""
+    wanted, have = subject.split("."), pattern.split(".")
+    for position, part in enumerate(have):
+        if part == ">":
+            return len(wanted) > position
+        if position >= len(wanted) or wanted[position] == ">":
+            return False
+        if part != "*" and part != wanted[position]:
+            return False
+    return len(have) == len(wanted)
+
+
+async def ensure(
+    spine: ports.Administration, policies: Sequence[StreamPolicy] = STREAMS, *, replicas: int | None = None
+) -> list[str]:
+    """Create what is missing, validate what exists; returns the names of the streams created.
+
+    Raises Rejected `stream_differs` with every difference; nothing has been changed then.
+    """
+    wanted = [dataclasses.replace(p, replicas=replicas) if replicas else p for p in policies]
+    found = {policy.name: await spine.describe_stream(policy.name) for policy in wanted}
+    wrong = [d for policy in wanted if (have := found[policy.name]) for d in differences(policy, have)]
+    if wrong:
+        raise errors.Rejected(
+            "stream_differs",
+            "; ".join(map(str, wrong)),
+            hint="Look with 'penstock stream diff'; nothing was changed.",
+        )
+    missing = [policy for policy in wanted if found[policy.name] is None]
+    for policy in missing:
+        await spine.create_stream(policy)
+    return [policy.name for policy in missing]

@@ -1,0 +1,259 @@
+"""The worker contract: take deliveries of one durable consumer to a handler, and react to how the handler ends.
+
+| the handler | the delivery |
+|---|---|
+| returns | is acked |
+| raises Rejected | is acked after `on_rejected` gave its negative answer; without one it is quarantined |
+| raises Unavailable | stays leased, in its lane, and is tried again after `after_s`; uses up no delivery |
+| raises Poisoned | is quarantined at once |
+| raises anything else, outlives its deadline | is tried again after a backoff; after `attempts`, quarantined |
+
+With a lane function, deliveries of one lane are handled strictly one after the other; a lane that waits holds up no
+other. Without one each delivery is on its own and Unavailable pauses the whole consumer.
+"""
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Awaitable, Callable
+
+from penstock.base import context as contexts
+from penstock.base import errors, tasks, telemetry
+from penstock.spine import consumer, lane, ports, quarantine, subject
+
+Handler = Callable[[contexts.Context, ports.Delivery], Awaitable[None]]
+OnRejected = Callable[[contexts.Context, ports.Delivery, errors.Rejected], Awaitable[None]]
+
+_log = telemetry.logger("spine.worker")
+
+handled = telemetry.counter(
+    "penstock_deliveries_total",
+    labels=("consumer", "outcome"),
+    meaning="Deliveries settled, by outcome: acked, skipped, rejected, quarantined.",
+    remedy="A growing share of quarantined: `penstock quarantine ls` says which and why.",
+)
+retried = telemetry.counter(
+    "penstock_delivery_retries_total",
+    labels=("consumer", "reason"),
+    meaning="Tries that did not settle their delivery, by reason: unavailable, failed, deadline.",
+    remedy="unavailable: look at what the handler calls. failed, deadline: read the handler's log lines.",
+)
+seconds = telemetry.histogram(
+    "penstock_handler_seconds",
+    labels=("consumer",),
+    meaning="Seconds one try of a handler took.",
+    remedy="Slow handlers need more concurrency, or a component of their own.",
+)
+held = telemetry.gauge(
+    "penstock_deliveries_held",
+    labels=("consumer",),
+    meaning="Deliveries held under a lease: being handled, or waiting in a lane.",
+    remedy="Near max_ack_pending for long: the handler is too slow or a platform does not answer.",
+)
+deepest = telemetry.gauge(
+    "penstock_lane_depth",
+    labels=("consumer",),
+    meaning="Deliveries in the longest lane.",
+    remedy="One conversation gets more than its platform or handler takes; others are not held up.",
+)
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class _Held:
+    """A delivery under lease: since when (monotonic seconds), and how often its handler has failed here."""
+
+    delivery: ports.Delivery
+    leased_at: float
+    failures: int = 0
+
+
+class Worker:
+    """One process's share of one durable consumer. The durable must exist (`consumer.ensure`)."""
+
+    def __init__(
+        self,
+        spine: ports.Spine,
+        policy: consumer.ConsumerPolicy,
+        handle: Handler,
+        *,
+        lane_of: Callable[[ports.Delivery], str] | None = None,
+        on_rejected: OnRejected | None = None,
+    ) -> None:
+        self._spine, self._policy, self._handle = spine, policy, handle
+        self._lane_of, self._on_rejected = lane_of, on_rejected
+        self._lanes: lane.Lanes[_Held] = lane.Lanes()
+        self._held: set[_Held] = set()
+        self._work = asyncio.Semaphore(0)
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._tasks = tasks.Tasks()
+        self._subscription: ports.Subscription | None = None
+        self._sequence = 0
+
+    @property
+    def holding(self) -> int:
+        """Deliveries received and not yet settled."""
+        return len(self._held)
+
+    async def start(self) -> None:
+        """Begin to fetch and handle. Returns when the subscription stands."""
+        name = self._policy.name
+        self._tasks.forever(f"{name} lease", self._keep_leases)
+        for number in range(self._policy.concurrency):
+            self._tasks.forever(f"{name} handler {number}", self._run)
+        window = self._policy.max_ack_pending if self._lane_of else self._policy.concurrency
+        self._subscription = await self._spine.consume(self._policy, self._receive, window=window)
+
+    async def drain(self, timeout_s: float) -> int:
+        """Fetch nothing more, finish what is held, give back the rest when time is over; returns how many that were."""
+        if self._subscription is not None:
+            await self._subscription.close()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
+        except TimeoutError:
+            _log.warning("drain ran out of time", consumer=self._policy.name, left=len(self._held))
+        await self._tasks.stop()
+        left = sorted(self._held, key=lambda h: h.delivery.sequence)
+        for item in left:
+            await item.delivery.retry(0)
+        self._held.clear()
+        return len(left)
+
+    def _receive(self, delivery: ports.Delivery) -> None:
+        item = _Held(delivery, time.monotonic())
+        self._held.add(item)
+        self._idle.clear()
+        self._sequence += 1
+        try:
+            key = self._lane_of(delivery) if self._lane_of else str(self._sequence)
+        except Exception:  # noqa: BLE001 - a lane function that fails must not end the subscription
+            key = f"unlaned {self._sequence}"
+        self._lanes.add(key, item)
+        self._work.release()
+        held.labels(self._policy.name).set(len(self._held))
+
+    async def _run(self) -> None:
+        """One of `concurrency` tasks: take the next item whose lane is free, forever."""
+        while True:
+            await self._work.acquire()
+            taken = self._lanes.take()
+            if taken is None:
+                continue
+            key, item = taken
+            try:
+                pause_s = await self._try(item)
+            except Exception as error:  # noqa: BLE001 - settling itself failed: the lane must not be stuck for ever
+                pause_s = self._failed(item, error)
+            if pause_s is None:
+                self._settled(key, item)
+            else:
+                self._park(key, pause_s)
+
+    def _settled(self, key: str, item: _Held) -> None:
+        self._lanes.done(key)
+        self._work.release()
+        self._held.discard(item)
+        held.labels(self._policy.name).set(len(self._held))
+        if not self._held:
+            self._idle.set()
+
+    def _park(self, key: str, pause_s: float) -> None:
+        """Try the lane again after `pause_s`; without lanes, fetch nothing meanwhile either."""
+        subscription = self._subscription
+        if self._lane_of is None and subscription is not None:
+            subscription.pause()
+
+        def again() -> None:
+            self._lanes.release(key)
+            self._work.release()
+            if self._lane_of is None and subscription is not None:
+                subscription.resume()
+
+        asyncio.get_running_loop().call_later(pause_s, again)
+
+    async def _try(self, item: _Held) -> float | None:
+        """Handle once; None when the delivery is settled, else the seconds to wait before the next try."""
+        delivery, name = item.delivery, self._policy.name
+        try:
+            context = bind(delivery)
+        except errors.Poisoned as error:
+            return await self._set_aside(quarantine.unbound(delivery), delivery, error, item.failures)
+        only = delivery.headers.get(contexts.ONLY)
+        if only and only != name:
+            return await self._settle(delivery, "skipped")
+        begun = time.perf_counter()
+        try:
+            with telemetry.bound(context), telemetry.span(f"{name} handle", context) as inner:
+                async with asyncio.timeout(self._policy.deadline_s):
+                    await self._handle(inner, delivery)
+        except Exception as error:  # noqa: BLE001 - one of the three places where errors become reactions
+            return await self._react(context, item, error)
+        finally:
+            seconds.labels(name).observe(time.perf_counter() - begun)
+        return await self._settle(delivery, "acked")
+
+    async def _react(self, context: contexts.Context, item: _Held, error: Exception) -> float | None:
+        delivery, name = item.delivery, self._policy.name
+        if isinstance(error, errors.Unavailable):
+            retried.labels(name, "unavailable").inc()
+            _log.info("delivery waits", consumer=name, code=error.code, after_s=error.after_s)
+            return error.after_s
+        if isinstance(error, errors.Poisoned):
+            return await self._set_aside(context, delivery, error, item.failures)
+        if isinstance(error, errors.Rejected) and self._on_rejected is not None:
+            try:
+                await self._on_rejected(context, delivery, error)
+            except Exception as second:  # noqa: BLE001 - the negative answer itself may fail; it is then tried again
+                return self._failed(item, second)
+            return await self._settle(delivery, "rejected")
+        if isinstance(error, errors.Rejected):
+            return await self._set_aside(context, delivery, error, item.failures)
+        pause_s = self._failed(item, error)
+        if item.failures < self._policy.attempts:
+            return pause_s
+        return await self._set_aside(context, delivery, error, item.failures)
+
+    def _failed(self, item: _Held, error: Exception) -> float:
+        item.failures += 1
+        name = self._policy.name
+        retried.labels(name, "deadline" if isinstance(error, TimeoutError) else "failed").inc()
+        _log.error("handler failed", consumer=name, failures=item.failures, exc_info=error)
+        return self._policy.pause_s(item.failures)
+
+    async def _set_aside(
+        self, context: contexts.Context, delivery: ports.Delivery, error: Exception, failures: int
+    ) -> float | None:
+        """Publish to the quarantine stream, then terminate; a stream that is away makes the delivery wait."""
+        try:
+            await quarantine.publish(self._spine, context, delivery, error, failures)
+        except errors.Unavailable as unavailable:
+            return unavailable.after_s
+        handled.labels(self._policy.name, "quarantined").inc()
+        _log.warning("quarantined", consumer=self._policy.name, sequence=delivery.sequence, reason=type(error).__name__)
+        await delivery.terminate()
+        return None
+
+    async def _settle(self, delivery: ports.Delivery, outcome: str) -> None:
+        handled.labels(self._policy.name, outcome).inc()
+        await delivery.ack()
+
+    async def _keep_leases(self) -> None:
+        """Renew, three times a lease, what has been held for a third of it."""
+        third = self._policy.ack_wait_s / 3
+        await asyncio.sleep(third)
+        deepest.labels(self._policy.name).set(self._lanes.deepest)
+        due = time.monotonic() - third / 2
+        for item in [item for item in self._held if item.leased_at <= due]:
+            await item.delivery.extend()
+            item.leased_at = time.monotonic()
+
+
+def bind(delivery: ports.Delivery) -> contexts.Context:
+    """The delivery's context, bound to the tenant of its subject. Raises Poisoned when a header says another one."""
+    try:
+        tenant = subject.tenant_of(delivery.subject)
+    except errors.Rejected as error:
+        raise errors.Poisoned("bad_subject", error.detail) from None
+    contexts.check_tenant(tenant, delivery.headers)
+    return contexts.from_headers(tenant, delivery.headers)

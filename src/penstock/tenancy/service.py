@@ -1,0 +1,82 @@
+"""The use cases of tenants."""
+
+import time
+from typing import Final
+
+from penstock.base import errors, ids
+from penstock.tenancy import model, store
+
+CACHE_S: Final = 30.0
+CACHED: Final = 10_000
+
+
+class Tenancy:
+    """Creates, finds and suspends tenants. What `require_active` answers may be up to 30 s old in another process."""
+
+    def __init__(self, tenants: store.TenantStore) -> None:
+        self._tenants = tenants
+        self._states: dict[ids.TenantId, tuple[float, str]] = {}
+
+    async def create(self, tenant: str, title: str = "") -> model.Tenant:
+        """Make a tenant. Raises Rejected for a bad slug or title, and `tenant_exists` (409)."""
+        slug = ids.tenant_id(tenant)
+        made = await self._tenants.insert(slug, model.title(title or tenant))
+        if made is None:
+            raise errors.Rejected("tenant_exists", f"tenant '{slug}' exists already", status=409, field="tenant")
+        self._states.pop(slug, None)
+        return made
+
+    async def get(self, tenant: str) -> model.Tenant:
+        """One tenant. Raises Rejected `no_tenant` (404)."""
+        found = await self._tenants.find(ids.tenant_id(tenant))
+        if found is None:
+            raise _missing(tenant)
+        return found
+
+    async def list(self) -> list[model.Tenant]:
+        """Every tenant, by id."""
+        return await self._tenants.all()
+
+    async def suspend(self, tenant: str) -> None:
+        """Let nothing in or out for this tenant; nothing is lost."""
+        await self._set_state(tenant, "suspended")
+
+    async def resume(self, tenant: str) -> None:
+        """End a suspension."""
+        await self._set_state(tenant, "active")
+
+    async def _set_state(self, tenant: str, state: str) -> None:
+        slug = ids.tenant_id(tenant)
+        if not await self._tenants.set_state(slug, state):
+            raise _missing(tenant)
+        self._states.pop(slug, None)
+
+    async def require_active(self, tenant: ids.TenantId) -> None:
+        """Raise Rejected `no_tenant` (404) or `tenant_suspended` (403) unless the tenant may act."""
+        state = await self._state(tenant)
+        if state == "":
+            raise _missing(tenant)
+        if state != "active":
+            raise errors.Rejected("tenant_suspended", f"tenant '{tenant}' is suspended", status=403, field="tenant")
+
+    async def _state(self, tenant: ids.TenantId) -> str:
+        now = time.monotonic()
+        cached = self._states.get(tenant)
+        if cached and cached[0] > now:
+            return cached[1]
+        found = await self._tenants.find(tenant)
+        if len(self._states) >= CACHED:
+            self._states.clear()
+        state = found.state if found else ""
+        self._states[tenant] = (now + CACHE_S, state)
+        return state
+
+
+def _missing(tenant: str) -> errors.Rejected:
+    return errors.Rejected(
+        "no_tenant",
+        f"there is no tenant '{ids.suggest_slug(tenant)}'",
+        hint="List them with 'penstock tenant ls', make one with 'penstock tenant create'.",
+        status=404,
+        field="tenant",
+    )

@@ -1,0 +1,41 @@
+"""The room's own table."""
+
+from penstock.base import ids
+from penstock.database import pool
+from penstock.tenancy import model
+
+_COLUMNS = "id, title, state, created_at"
+
+
+class TenantStore:
+    """Rows of `tenancy.tenant`."""
+
+    def __init__(self, database: pool.Database) -> None:
+        self._database = database
+
+    async def insert(self, tenant: ids.TenantId, title: str) -> model.Tenant | None:
+        """Write a new tenant; None when the id is taken."""
+        async with self._database.transaction("tenancy", []) as transaction:
+            row = await transaction.fetch_one(
+                f"insert into tenancy.tenant (id, title) values (%s, %s) on conflict do nothing returning {_COLUMNS}",  # noqa: S608
+                (tenant, title),
+            )
+        return model.Tenant(*row) if row else None
+
+    async def find(self, tenant: ids.TenantId) -> model.Tenant | None:
+        """One tenant, or None."""
+        async with self._database.transaction("tenancy", []) as transaction:
+            row = await transaction.fetch_one(f"select {_COLUMNS} from tenancy.tenant where id = %s", (tenant,))  # noqa: S608
+        return model.Tenant(*row) if row else None
+
+    async def all(self) -> list[model.Tenant]:
+        """Every tenant, by id."""
+        async with self._database.transaction("tenancy", []) as transaction:
+            rows = await transaction.fetch_all(f"select {_COLUMNS} from tenancy.tenant order by id", ())  # noqa: S608
+        return [model.Tenant(*row) for row in rows]
+
+    async def set_state(self, tenant: ids.TenantId, state: str) -> bool:
+        """Change the state; False when there is no such tenant."""
+        async with self._database.transaction("tenancy", []) as transaction:
+            changed = await transaction.execute("update tenancy.tenant set state = %s where id = %s", (state, tenant))
+        return changed == 1
