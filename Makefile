@@ -20,13 +20,13 @@ echo "penstock: no Python runs here. Install 3.11 or newer: apt install python3 
 exit 1
 endef
 
-.PHONY: help demo test check format bench docs proto contract lock upgrade clean core everything \
+.PHONY: help demo test check format bench docs proto contract lock upgrade clean setup everything \
 	check-format check-lint check-types check-imports check-house check-proto check-contract check-lock
 
 help:
 	@sed -n '2,4p' Makefile
 
-demo: core
+demo: setup
 	@.venv/bin/penstock demo $(ARGUMENTS)
 
 test: everything
@@ -87,8 +87,9 @@ clean:
 	rm -rf .venv .venv.lock .pytest_cache .ruff_cache .import_linter_cache .hypothesis bench/out dist
 	find src tests bench proto tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
-core:
-	$(call set_up,core)
+# What the product itself runs on; `everything` is that, and what tests, checks and benchmarks need.
+setup:
+	$(call set_up,product)
 
 everything:
 	$(call set_up,everything)

@@ -82,7 +82,7 @@ def _buf(*arguments: str) -> list[str]:
 
 def main() -> int:
     """`check` the contract (1 and the reasons when it is not honoured) or `accept` a new one."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("action", choices=["check", "accept"])
     parser.add_argument("--reason", default="", help="one sentence for CHANGELOG.md")
     arguments = parser.parse_args()

@@ -78,7 +78,7 @@ def write(modules: dict[str, str], target: Path) -> None:
 
 def main() -> int:
     """Write the generated modules, or with `--check` compare them; 1 when they differ."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="compare only")
     arguments = parser.parse_args()
     modules = generate(ROOT / "proto")

@@ -1,6 +1,6 @@
 """Makes `.venv` ready for `make`, from nothing but a Python and its package registry.
 
-    python3 tools/environment.py core         what `make demo` runs on
+    python3 tools/environment.py product         what `make demo` runs on
     python3 tools/environment.py everything   that, and what tests, checks and benchmarks need
 
 Standard library only. It must start on any Python 3.6 (no newer syntax), because its most useful answer is the one line
@@ -53,7 +53,7 @@ class Refused(Exception):
 
 
 def main(arguments):
-    """Set up what `arguments[0]` names (`core` or `everything`); 0 when `.venv` is ready, 1 after one line."""
+    """Set up what `arguments[0]` names (`product` or `everything`); 0 when `.venv` is ready, 1 after one line."""
     wanted = arguments[0] if arguments else "everything"
     try:
         with _one_at_a_time():
@@ -172,7 +172,7 @@ def make_venv(python, venv, uv):
         _run([uv, "venv", "--quiet", "--no-python-downloads", "--python", python, venv])
         return
     if subprocess.call([python, "-I", "-c", "import ensurepip, venv"], stderr=subprocess.DEVNULL) != 0:
-        name = "python{}.{}".format(*_probe(python)[0][:2])
+        name = "python{}.{}".format(*(_probe(python) or [OLDEST_PYTHON])[0][:2])
         raise Refused(
             "{} cannot make a virtual environment (it has no ensurepip). `apt install {}-venv` helps, "
             "or put uv on the path, then run make again".format(python, name)

@@ -74,7 +74,7 @@ def compile_lock(root: Path, *, upgrade: bool) -> None:
 
 def main() -> int:
     """Compile the lock, or with `--check` say whether it is current; 1 when it is not."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="compare only; no network")
     parser.add_argument("--upgrade", action="store_true", help="move every pin to the newest version that fits")
     arguments = parser.parse_args()

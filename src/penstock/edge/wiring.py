@@ -73,6 +73,6 @@ def _bind(host: str, port: int) -> socket.socket:
                     field="edge.port",
                 ) from None
         else:
-            listener.setblocking(False)
+            listener.setblocking(False)  # noqa: FBT003 - the standard library's signature
             return listener
     raise errors.Broken("no_port", "no candidate port was tried")

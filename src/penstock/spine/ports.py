@@ -5,7 +5,7 @@ once, raises `Unavailable` when its time is over, and never blocks the event loo
 """
 
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -163,8 +163,11 @@ class KeyValue(Protocol):
         """The keys that have a value, sorted."""
         ...
 
-    def watch(self) -> AsyncIterator[Entry | None]:
-        """Every current entry, then None once, then every change as it happens, for ever (across reconnects)."""
+    def watch(self) -> AsyncGenerator[Entry | None]:
+        """Every current entry, then None once, then every change as it happens, for ever (across reconnects).
+
+        A key that changes faster than it is read, or during an outage, may show only its latest entry.
+        """
         ...
 
 
@@ -204,7 +207,9 @@ class Spine(Administration, Protocol):
         """Store a message in its stream; returns only when the server has it.
 
         Raises Unavailable when that cannot be known (publish again with the same id: the stream drops the second),
-        Rejected `no_stream` when no stream takes the subject, `too_large` above the server's payload limit.
+        Unavailable `stream_full` from a stream that refuses rather than forgets, Rejected `no_stream` when no stream
+        takes the subject, `too_large` above the server's payload limit, `bad_subject` and `bad_header` for what would
+        not arrive as it is. Blanks around header values do not travel.
         """
         ...
 
@@ -214,13 +219,15 @@ class Spine(Administration, Protocol):
         """Hand deliveries of an existing durable to `receive`, never more than `window` of them unsettled.
 
         `receive` is called on the event loop, must not block and must not raise. Survives every disconnection.
+        Raises Rejected `no_stream` or `no_consumer`.
         """
         ...
 
-    def browse(self, stream: str, filter: str, *, after: int | None = None) -> AsyncIterator[Delivery]:
+    def browse(self, stream: str, filter: str, *, after: int | None = None) -> AsyncGenerator[Delivery]:
         """Read a stream without a durable: from sequence `after` + 1, or what comes from now on when None.
 
-        Nothing needs to be settled. Closing the iterator removes what was made for it, and nothing else.
+        "Now" is the first time that it is asked for an item. Nothing needs to be settled. Closing it (with
+        `contextlib.aclosing`) removes what was made for it, and nothing else. Raises Rejected `no_stream`.
         """
         ...
 

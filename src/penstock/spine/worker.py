@@ -35,7 +35,7 @@ handled = telemetry.counter(
 retried = telemetry.counter(
     "penstock_delivery_retries_total",
     labels=("consumer", "reason"),
-    meaning="Tries that did not settle their delivery, by reason: unavailable, failed, deadline.",
+    meaning="Tries that did not settle their delivery, by reason: unavailable, failed, deadline, settle.",
     remedy="unavailable: look at what the handler calls. failed, deadline: read the handler's log lines.",
 )
 seconds = telemetry.histogram(
@@ -144,7 +144,9 @@ class Worker:
             try:
                 pause_s = await self._try(item)
             except Exception as error:  # noqa: BLE001 - settling itself failed: the lane must not be stuck for ever
-                pause_s = self._failed(item, error)
+                _log.error("settling failed", consumer=self._policy.name, exc_info=error)
+                retried.labels(self._policy.name, "settle").inc()
+                pause_s = self._policy.pause_s(1)
             if pause_s is None:
                 self._settled(key, item)
             else:

@@ -37,19 +37,21 @@ class Tenancy:
         """Every tenant, by id."""
         return await self._tenants.all()
 
-    async def suspend(self, tenant: str) -> None:
-        """Let nothing in or out for this tenant; nothing is lost."""
-        await self._set_state(tenant, "suspended")
+    async def suspend(self, tenant: str) -> model.Tenant:
+        """Let nothing in or out for this tenant; nothing is lost. Raises Rejected `no_tenant` (404)."""
+        return await self._set_state(tenant, "suspended")
 
-    async def resume(self, tenant: str) -> None:
-        """End a suspension."""
-        await self._set_state(tenant, "active")
+    async def resume(self, tenant: str) -> model.Tenant:
+        """End a suspension. Raises Rejected `no_tenant` (404)."""
+        return await self._set_state(tenant, "active")
 
-    async def _set_state(self, tenant: str, state: str) -> None:
+    async def _set_state(self, tenant: str, state: str) -> model.Tenant:
         slug = ids.tenant_id(tenant)
-        if not await self._tenants.set_state(slug, state):
+        changed = await self._tenants.set_state(slug, state)
+        if changed is None:
             raise _missing(tenant)
         self._states.pop(slug, None)
+        return changed
 
     async def require_active(self, tenant: ids.TenantId) -> None:
         """Raise Rejected `no_tenant` (404) or `tenant_suspended` (403) unless the tenant may act."""

@@ -4,8 +4,6 @@ from penstock.base import ids
 from penstock.database import pool
 from penstock.tenancy import model
 
-_COLUMNS = "id, title, state, created_at"
-
 
 class TenantStore:
     """Rows of `tenancy.tenant`."""
@@ -17,7 +15,8 @@ class TenantStore:
         """Write a new tenant; None when the id is taken."""
         async with self._database.transaction("tenancy", []) as transaction:
             row = await transaction.fetch_one(
-                f"insert into tenancy.tenant (id, title) values (%s, %s) on conflict do nothing returning {_COLUMNS}",  # noqa: S608
+                "insert into tenancy.tenant (id, title) values (%s, %s) on conflict do nothing "
+                "returning id, title, state, created_at",
                 (tenant, title),
             )
         return model.Tenant(*row) if row else None
@@ -25,17 +24,24 @@ class TenantStore:
     async def find(self, tenant: ids.TenantId) -> model.Tenant | None:
         """One tenant, or None."""
         async with self._database.transaction("tenancy", []) as transaction:
-            row = await transaction.fetch_one(f"select {_COLUMNS} from tenancy.tenant where id = %s", (tenant,))  # noqa: S608
+            row = await transaction.fetch_one(
+                "select id, title, state, created_at from tenancy.tenant where id = %s", (tenant,)
+            )
         return model.Tenant(*row) if row else None
 
     async def all(self) -> list[model.Tenant]:
         """Every tenant, by id."""
         async with self._database.transaction("tenancy", []) as transaction:
-            rows = await transaction.fetch_all(f"select {_COLUMNS} from tenancy.tenant order by id", ())  # noqa: S608
+            rows = await transaction.fetch_all(
+                "select id, title, state, created_at from tenancy.tenant order by id", ()
+            )
         return [model.Tenant(*row) for row in rows]
 
-    async def set_state(self, tenant: ids.TenantId, state: str) -> bool:
-        """Change the state; False when there is no such tenant."""
+    async def set_state(self, tenant: ids.TenantId, state: str) -> model.Tenant | None:
+        """Change the state; None when there is no such tenant."""
         async with self._database.transaction("tenancy", []) as transaction:
-            changed = await transaction.execute("update tenancy.tenant set state = %s where id = %s", (state, tenant))
-        return changed == 1
+            row = await transaction.fetch_one(
+                "update tenancy.tenant set state = %s where id = %s returning id, title, state, created_at",
+                (state, tenant),
+            )
+        return model.Tenant(*row) if row else None

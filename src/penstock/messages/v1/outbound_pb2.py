@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from penstock.messages.v1 import message_pb2 as penstock_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1apenstock/v1/outbound.proto\x12\x0bpenstock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19penstock/v1/message.proto\"\x84\x04\n\x0bSendCommand\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x04 \x01(\t\x12\x14\n\x0c\x63onversation\x18\x05 \x01(\t\x12\x0e\n\x06thread\x18\x06 \x01(\t\x12\x0c\n\x04text\x18\x07 \x01(\t\x12\'\n\x08relation\x18\x08 \x01(\x0b\x32\x15.penstock.v1.Relation\x12,\n\x0b\x61ttachments\x18\t \x03(\x0b\x32\x17.penstock.v1.Attachment\x12.\n\nexpires_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x0con_ambiguous\x18\x0b \x01(\x0e\x32\x18.penstock.v1.OnAmbiguous\x12\x0b\n\x03\x61pp\x18\x0c \x01(\t\x12\x16\n\x0e\x63\x61use_event_id\x18\r \x01(\t\x12.\n\ncreated_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12<\n\nattributes\x18\x0f \x03(\x0b\x32(.penstock.v1.SendCommand.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa8\x02\n\x07Receipt\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x04 \x01(\t\x12\x14\n\x0c\x63onversation\x18\x05 \x01(\t\x12*\n\x06status\x18\x06 \x01(\x0e\x32\x1a.penstock.v1.ReceiptStatus\x12\x12\n\nmessage_id\x18\x07 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x08 \x01(\x05\x12\x11\n\tambiguous\x18\t \x01(\x08\x12\x0c\n\x04\x63ode\x18\n \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x0b \x01(\t\x12&\n\x02\x61t\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63\x61use_event_id\x18\r \x01(\t\"\x87\x01\n\x0c\x43\x61pabilities\x12\r\n\x05reply\x18\x01 \x01(\x08\x12\x0e\n\x06thread\x18\x02 \x01(\x08\x12\x0c\n\x04\x65\x64it\x18\x03 \x01(\x08\x12\x10\n\x08\x64\x65letion\x18\x04 \x01(\x08\x12\x10\n\x08reaction\x18\x05 \x01(\x08\x12\x12\n\nattachment\x18\x06 \x01(\x08\x12\x12\n\ntext_limit\x18\x07 \x01(\x05*]\n\x0bOnAmbiguous\x12\x1c\n\x18ON_AMBIGUOUS_UNSPECIFIED\x10\x00\x12\x17\n\x13ON_AMBIGUOUS_RESEND\x10\x01\x12\x17\n\x13ON_AMBIGUOUS_REPORT\x10\x02*\x9d\x01\n\rReceiptStatus\x12\x1e\n\x1aRECEIPT_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13RECEIPT_STATUS_SENT\x10\x01\x12\x1b\n\x17RECEIPT_STATUS_REJECTED\x10\x02\x12\x1a\n\x16RECEIPT_STATUS_EXPIRED\x10\x03\x12\x1a\n\x16RECEIPT_STATUS_UNKNOWN\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1apenstock/v1/outbound.proto\x12\x0bpenstock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19penstock/v1/message.proto\"\x9f\x04\n\x0bSendCommand\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x04 \x01(\t\x12\x14\n\x0c\x63onversation\x18\x05 \x01(\t\x12\x0e\n\x06thread\x18\x06 \x01(\t\x12\x0c\n\x04text\x18\x07 \x01(\t\x12\'\n\x08relation\x18\x08 \x01(\x0b\x32\x15.penstock.v1.Relation\x12,\n\x0b\x61ttachments\x18\t \x03(\x0b\x32\x17.penstock.v1.Attachment\x12.\n\nexpires_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x0con_ambiguous\x18\x0b \x01(\x0e\x32\x18.penstock.v1.OnAmbiguous\x12\x0b\n\x03\x61pp\x18\x0c \x01(\t\x12\x16\n\x0e\x63\x61use_event_id\x18\r \x01(\t\x12.\n\ncreated_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12<\n\nattributes\x18\x0f \x03(\x0b\x32(.penstock.v1.SendCommand.AttributesEntry\x12\x19\n\x11target_command_id\x18\x10 \x01(\t\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa8\x02\n\x07Receipt\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x04 \x01(\t\x12\x14\n\x0c\x63onversation\x18\x05 \x01(\t\x12*\n\x06status\x18\x06 \x01(\x0e\x32\x1a.penstock.v1.ReceiptStatus\x12\x12\n\nmessage_id\x18\x07 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x08 \x01(\x05\x12\x11\n\tambiguous\x18\t \x01(\x08\x12\x0c\n\x04\x63ode\x18\n \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x0b \x01(\t\x12&\n\x02\x61t\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63\x61use_event_id\x18\r \x01(\t\"\x87\x01\n\x0c\x43\x61pabilities\x12\r\n\x05reply\x18\x01 \x01(\x08\x12\x0e\n\x06thread\x18\x02 \x01(\x08\x12\x0c\n\x04\x65\x64it\x18\x03 \x01(\x08\x12\x10\n\x08\x64\x65letion\x18\x04 \x01(\x08\x12\x10\n\x08reaction\x18\x05 \x01(\x08\x12\x12\n\nattachment\x18\x06 \x01(\x08\x12\x12\n\ntext_limit\x18\x07 \x01(\x05*]\n\x0bOnAmbiguous\x12\x1c\n\x18ON_AMBIGUOUS_UNSPECIFIED\x10\x00\x12\x17\n\x13ON_AMBIGUOUS_RESEND\x10\x01\x12\x17\n\x13ON_AMBIGUOUS_REPORT\x10\x02*\x9d\x01\n\rReceiptStatus\x12\x1e\n\x1aRECEIPT_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13RECEIPT_STATUS_SENT\x10\x01\x12\x1b\n\x17RECEIPT_STATUS_REJECTED\x10\x02\x12\x1a\n\x16RECEIPT_STATUS_EXPIRED\x10\x03\x12\x1a\n\x16RECEIPT_STATUS_UNKNOWN\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,16 +35,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SENDCOMMAND_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_SENDCOMMAND_ATTRIBUTESENTRY']._serialized_options = b'8\001'
-  _globals['_ONAMBIGUOUS']._serialized_start=1059
-  _globals['_ONAMBIGUOUS']._serialized_end=1152
-  _globals['_RECEIPTSTATUS']._serialized_start=1155
-  _globals['_RECEIPTSTATUS']._serialized_end=1312
+  _globals['_ONAMBIGUOUS']._serialized_start=1086
+  _globals['_ONAMBIGUOUS']._serialized_end=1179
+  _globals['_RECEIPTSTATUS']._serialized_start=1182
+  _globals['_RECEIPTSTATUS']._serialized_end=1339
   _globals['_SENDCOMMAND']._serialized_start=104
-  _globals['_SENDCOMMAND']._serialized_end=620
-  _globals['_SENDCOMMAND_ATTRIBUTESENTRY']._serialized_start=571
-  _globals['_SENDCOMMAND_ATTRIBUTESENTRY']._serialized_end=620
-  _globals['_RECEIPT']._serialized_start=623
-  _globals['_RECEIPT']._serialized_end=919
-  _globals['_CAPABILITIES']._serialized_start=922
-  _globals['_CAPABILITIES']._serialized_end=1057
+  _globals['_SENDCOMMAND']._serialized_end=647
+  _globals['_SENDCOMMAND_ATTRIBUTESENTRY']._serialized_start=598
+  _globals['_SENDCOMMAND_ATTRIBUTESENTRY']._serialized_end=647
+  _globals['_RECEIPT']._serialized_start=650
+  _globals['_RECEIPT']._serialized_end=946
+  _globals['_CAPABILITIES']._serialized_start=949
+  _globals['_CAPABILITIES']._serialized_end=1084
 # @@protoc_insertion_point(module_scope)

@@ -110,6 +110,7 @@ class SendCommand(_message.Message):
     CAUSE_EVENT_ID_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    TARGET_COMMAND_ID_FIELD_NUMBER: _builtins.int
     command_id: _builtins.str
     tenant: _builtins.str
     channel: _builtins.str
@@ -121,6 +122,10 @@ class SendCommand(_message.Message):
     app: _builtins.str
     """The app that said it, and the event that it answers."""
     cause_event_id: _builtins.str
+    target_command_id: _builtins.str
+    """For an edit or a deletion whose relation names no message: the command of the same app and conversation that said
+    it. Outbound knows the platform's id of what it sent; an app that has just spoken does not.
+    """
     @_builtins.property
     def relation(self) -> _message_pb2.Relation:
         """What the command does to another message: reply, edit, deletion, reaction; unset for a plain message."""
@@ -153,10 +158,11 @@ class SendCommand(_message.Message):
         cause_event_id: _builtins.str = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        target_command_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "expires_at", b"expires_at", "relation", b"relation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "app", b"app", "attachments", b"attachments", "attributes", b"attributes", "cause_event_id", b"cause_event_id", "channel", b"channel", "command_id", b"command_id", "conversation", b"conversation", "created_at", b"created_at", "expires_at", b"expires_at", "on_ambiguous", b"on_ambiguous", "relation", b"relation", "tenant", b"tenant", "text", b"text", "thread", b"thread"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "app", b"app", "attachments", b"attachments", "attributes", b"attributes", "cause_event_id", b"cause_event_id", "channel", b"channel", "command_id", b"command_id", "conversation", b"conversation", "created_at", b"created_at", "expires_at", b"expires_at", "on_ambiguous", b"on_ambiguous", "relation", b"relation", "target_command_id", b"target_command_id", "tenant", b"tenant", "text", b"text", "thread", b"thread"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

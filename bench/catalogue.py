@@ -1,0 +1,5 @@
+"""The list of benchmarks that `make bench` runs, in this order."""
+
+from bench import frame
+
+BENCHMARKS: tuple[frame.Benchmark, ...] = ()

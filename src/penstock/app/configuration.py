@@ -1,0 +1,66 @@
+"""All rooms' settings, read once: defaults, then the TOML file of `PENSTOCK_CONFIG`, then the environment."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from penstock.base import errors, settings
+from penstock.channels import settings as channels_settings
+from penstock.edge import settings as edge_settings
+from penstock.servers import settings as servers_settings
+
+
+@dataclasses.dataclass(frozen=True)
+class TelemetrySettings:
+    """Logs."""
+
+    log_level: str = "info"
+    """Least important log line written: debug, info, warning or error."""
+
+    def __post_init__(self) -> None:
+        if self.log_level not in {"debug", "info", "warning", "error"}:
+            raise errors.Rejected(
+                "bad_setting", "telemetry.log_level must be debug, info, warning or error", field="telemetry.log_level"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Configuration:
+    """One frozen settings object per room."""
+
+    servers: servers_settings.ServersSettings
+    edge: edge_settings.EdgeSettings
+    channels: channels_settings.ChannelsSettings
+    telemetry: TelemetrySettings
+
+
+ROOMS: Mapping[str, type[Any]] = {
+    "servers": servers_settings.ServersSettings,
+    "edge": edge_settings.EdgeSettings,
+    "channels": channels_settings.ChannelsSettings,
+    "telemetry": TelemetrySettings,
+}
+
+SHORT: Mapping[str, tuple[str, str]] = {
+    "PENSTOCK_DATA": ("servers", "data_folder"),
+    "PENSTOCK_NATS_URL": ("servers", "nats_url"),
+    "PENSTOCK_POSTGRES_URL": ("servers", "postgres_url"),
+}
+"""Short names of the variables that people set most; they stand for `PENSTOCK_<ROOM>__<FIELD>`."""
+
+
+def load(environ: Mapping[str, str] | None = None, *, data_folder: Path | None = None) -> Configuration:
+    """Read everything. Raises Rejected naming the setting and the rule."""
+    variables = dict(os.environ if environ is None else environ)
+    for short, (room, field) in SHORT.items():
+        if text := variables.get(short):
+            variables.setdefault(f"{settings.PREFIX}{room.upper()}__{field.upper()}", text)
+    if data_folder is not None:
+        variables["PENSTOCK_SERVERS__DATA_FOLDER"] = str(data_folder)
+    path = variables.get("PENSTOCK_CONFIG")
+    file = settings.read_file(Path(path) if path else None)
+    if unknown := sorted(set(file) - set(ROOMS)):
+        raise errors.Rejected("unknown_room", f"the settings file has a table '{unknown[0]}' that no room reads")
+    return Configuration(**{room: settings.load(kind, room, file, variables) for room, kind in ROOMS.items()})

@@ -1,0 +1,92 @@
+"""The table of roles: what each adds to a process. Several may share one; each drains alone."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from penstock.base import errors
+from penstock.channels import wiring as channels_wiring
+from penstock.edge.entrypoints import http
+from penstock.spine import consumer, ports
+from penstock.spine import worker as workers
+from penstock.state import publisher, quarantine
+
+if TYPE_CHECKING:
+    from penstock.app import configuration, house
+
+
+class Parts:
+    """What the chosen roles put into one process, and what they share while doing so."""
+
+    def __init__(self, joined: "house.House", transport: ports.Spine, settings: "configuration.Configuration") -> None:
+        self.house, self.spine, self.settings = joined, transport, settings
+        self.mounts: list[http.Mount] = []
+        self.workers: list[tuple[consumer.ConsumerPolicy, workers.Worker]] = []
+        self.started: list[workers.Worker] = []
+        self.publishers: list[publisher.Publisher] = []
+
+    def publish_outbox(self, room: str) -> None:
+        """Publish what that room's outbox holds; asked for by every role whose transactions write to it."""
+        if all(existing.room != room for existing in self.publishers):
+            self.publishers.append(publisher.Publisher(self.house.database, self.spine, room))
+
+    def consume(
+        self,
+        policy: consumer.ConsumerPolicy,
+        handle: workers.Handler,
+        lane_of: Callable[[ports.Delivery], str] | None = None,
+    ) -> None:
+        """Take deliveries of a durable consumer to a handler."""
+        self.workers.append((policy, workers.Worker(self.spine, policy, handle, lane_of=lane_of)))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Role:
+    """A name for `penstock run`, what it means, and what it adds."""
+
+    name: str
+    meaning: str
+    furnish: Callable[[Parts], None]
+
+
+def _inbound(parts: Parts) -> None:
+    room = parts.house.channels
+    parts.mounts.append(http.Mount("/webhooks/", room.webhooks))
+    parts.mounts.append(http.Mount("/v1/terminal/", room.terminal))
+    parts.publish_outbox("channels")
+
+
+def _outbound(parts: Parts) -> None:
+    parts.consume(consumer.OUTBOUND, parts.house.channels.outbound, lane_of=channels_wiring.lane_of)
+    parts.publish_outbox("channels")
+
+
+def _state(parts: Parts) -> None:
+    parts.consume(consumer.QUARANTINE, quarantine.Keeper(parts.house.quarantine).handle)
+    parts.publish_outbox("state")
+
+
+ROLES: Final[Sequence[Role]] = (
+    Role("inbound", "takes webhooks and the terminal's messages", _inbound),
+    Role("outbound", "sends what apps say to platforms", _outbound),
+    Role("state", "keeps quarantined messages and redrives them", _state),
+)
+GROUPS: Final = {"channels": ("inbound", "outbound"), "all": ("inbound", "outbound", "state")}
+
+
+def select(names: Sequence[str]) -> list[Role]:
+    """The roles that these names mean, each once, in the table's order. Raises Rejected for an unknown name."""
+    wanted: set[str] = set()
+    for name in names:
+        wanted.update(GROUPS.get(name, (name,)))
+    known = {role.name for role in ROLES}
+    if unknown := sorted(wanted - known):
+        raise errors.Rejected(
+            "unknown_role",
+            f"there is no role '{unknown[0]}'",
+            hint=f"Roles: {', '.join([*sorted(known), *GROUPS])}.",
+            field="role",
+        )
+    return [role for role in ROLES if role.name in wanted]
+
+

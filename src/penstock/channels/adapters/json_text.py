@@ -1,0 +1,81 @@
+"""Says what is wrong with the text of a JSON document, by the path of the field, for bodies that strangers wrote.
+
+msgspec is fast but says little about text: it finds no NUL, and names no field when bytes are not UTF-8. So what it
+refuses, or what looks suspicious, is looked at again here, slowly.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Final, cast
+
+from penstock.base import errors
+
+DEPTH: Final = 32
+"""How deep objects and arrays may lie in one another."""
+
+NODES: Final = 20_000
+"""How many objects and arrays one document may hold."""
+
+_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_NOT_BRACKETS: Final = bytes(sorted(set(range(256)) - set(b"[]{}")))
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+def is_suspicious(body: bytes) -> bool:
+    """Whether `body` may hold a NUL or a lone surrogate: cheap, and wrong only by saying yes."""
+    return b"\\u0000" in body or b"\\ud" in body or b"\\uD" in body
+
+
+def check_text(body: bytes) -> None:
+    """Raise Rejected (400) naming the first field that is not UTF-8, or holds a NUL or a lone surrogate."""
+    # What is not UTF-8 becomes lone surrogates, so that one walk finds both.
+    text = body.decode("utf-8", "surrogateescape")
+    try:
+        document: object = json.loads(text, strict=False)
+    except RecursionError:
+        raise too_deep() from None
+    except ValueError:
+        raise errors.Rejected("bad_json", "the body is not UTF-8 JSON", field="body") from None
+    for path, value in _texts(document):
+        if "\0" in value:
+            raise errors.Rejected("bad_text", f"{path} must not hold a NUL character", field=path)
+        if _SURROGATE.search(value):
+            raise errors.Rejected("bad_text", f"{path} must be valid UTF-8 without lone surrogates", field=path)
+
+
+def check_depth(body: bytes) -> None:
+    """Raise Rejected (400) when valid JSON is nested deeper than DEPTH or has more than NODES containers."""
+    if body.count(b"[") + body.count(b"{") <= DEPTH:
+        return
+    brackets = _STRING.sub(b"", body).translate(None, _NOT_BRACKETS)
+    if len(brackets) > 2 * NODES:
+        raise errors.Rejected("too_large", f"the body holds more than {NODES} objects and arrays", field="body")
+    depth = 0
+    for bracket in brackets:
+        depth += 1 if bracket in b"[{" else -1
+        if depth > DEPTH:
+            raise too_deep()
+
+
+def too_deep() -> errors.Rejected:
+    """The refusal of a document that is nested too deeply."""
+    return errors.Rejected("too_deep", f"the body nests more than {DEPTH} objects and arrays", field="body")
+
+
+def _texts(document: object) -> Iterator[tuple[str, str]]:
+    """Every text in a document with its path: `data.attachments[0].name`; a key is found under its own path."""
+    waiting: list[tuple[str, object]] = [("", document)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, str):
+            yield path or "body", value
+        elif isinstance(value, list):
+            items = cast("list[object]", value)
+            waiting.extend((f"{path}[{index}]", item) for index, item in reversed(list(enumerate(items))))
+        elif isinstance(value, dict):
+            for name, item in reversed(cast("dict[str, Any]", value).items()):
+                shown = ascii(name[:40])[1:-1]
+                inner = f"{path}.{shown}" if path else shown
+                waiting.append((inner, item))
+                waiting.append((inner, name))

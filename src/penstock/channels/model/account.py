@@ -1,0 +1,92 @@
+"""What an account and a secret look like: how they are made, what they may hold, how many may live."""
+
+import base64
+import binascii
+import dataclasses
+import os
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from penstock.base import errors, ids, settings
+from penstock.channels import ports
+
+TERMINAL: Final = ids.ChannelName("terminal")
+"""The channel whose people read replies from our own stream instead of from a platform."""
+
+LIVE_SECRETS: Final = 2
+NAME_LENGTH: Final = 200
+SECRET_PREFIX: Final = "whsec_"
+
+_ID = re.compile(r"acc-[a-z2-7]{26}")
+_SECRET = re.compile(r"[\x21-\x7e]{16,512}")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SecretDetails:
+    """A secret without itself: its id, when it was made, and when it was retired."""
+
+    id: str
+    created_at: datetime
+    retired_at: datetime | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AccountDetails:
+    """An account as an operator sees it."""
+
+    account: ports.Account
+    created_at: datetime
+    disabled_at: datetime | None
+    secrets: Sequence[SecretDetails]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SealedSecret:
+    """A secret as it is stored. `bytes` can be opened only with the tenant and account that it was sealed for."""
+
+    id: str
+    bytes: bytes
+
+
+def new_account_id() -> ids.AccountId:
+    """A globally unique id that nobody can guess: `acc-` and 130 random bits in 26 characters of base32."""
+    return ids.AccountId("acc-" + base64.b32encode(os.urandom(17)).decode().lower()[:26])
+
+
+def is_account_id(text: str) -> bool:
+    """Whether `text` has the form of an account's id; what has not is never looked for."""
+    return _ID.fullmatch(text) is not None
+
+
+def new_secret() -> settings.Secret:
+    """A secret of 32 random bytes, written as Standard Webhooks asks: `whsec_` and base64."""
+    return settings.Secret(SECRET_PREFIX + base64.b64encode(os.urandom(32)).decode())
+
+
+def checked_secret(secret: settings.Secret) -> settings.Secret:
+    """A secret that somebody brought along. Raises Rejected `bad_secret`, never quoting it."""
+    text = secret.reveal()
+    if not _SECRET.fullmatch(text):
+        raise errors.Rejected("bad_secret", "secret must be 16-512 printable characters without spaces", field="secret")
+    if text.startswith(SECRET_PREFIX):
+        try:
+            size = len(base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True))
+        except (binascii.Error, ValueError):
+            size = 0
+        if not 24 <= size <= 64:
+            raise errors.Rejected(
+                "bad_secret",
+                f"a secret that starts with {SECRET_PREFIX} must go on with base64 of 24-64 bytes",
+                hint="Leave it out to have one made.",
+                field="secret",
+            )
+    return secret
+
+
+def checked_name(name: str) -> str:
+    """An account's name for people: 1-200 printable characters. Raises Rejected `bad_name`."""
+    if not 1 <= len(name) <= NAME_LENGTH or not name.isprintable():
+        raise errors.Rejected("bad_name", f"name must be 1-{NAME_LENGTH} printable characters", field="name")
+    return name

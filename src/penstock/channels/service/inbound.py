@@ -1,0 +1,108 @@
+"""Take in what people say: believe it, read it, store it with what publishes it, and only then answer.
+
+The order is the promise. Nothing is done with a request before its signature holds; the platform hears "200" only
+after message and outbox row are committed together; an event that comes again is answered the same and published once.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+from penstock.base import context as contexts
+from penstock.base import errors, telemetry
+from penstock.channels import errors as channel_errors
+from penstock.channels import ports
+from penstock.channels.model import event
+from penstock.channels.service import directory, stores
+from penstock.messages.v1 import message_pb2
+from penstock.spine import route
+
+_log = telemetry.logger("channels.inbound")
+
+received = telemetry.counter(
+    "penstock_inbound_messages_total",
+    labels=("channel",),
+    meaning="Events stored for the first time, each published once.",
+    remedy="Flat while people talk: look at penstock_inbound_refused_total, then at the platform's own delivery log.",
+)
+duplicates = telemetry.counter(
+    "penstock_inbound_duplicates_total",
+    labels=("channel", "body"),
+    meaning="Events that came again and were answered 200 without publishing; body is same or changed.",
+    remedy="same: the platform repeats what we answered too late (look at penstock_inbound_seconds). changed: the "
+    "platform reuses ids for different events; the first one stands; report it with the adapter's name.",
+)
+ignored = telemetry.counter(
+    "penstock_inbound_ignored_total",
+    labels=("channel",),
+    meaning="Verified events of kinds that carry no message.",
+    remedy="Most of the traffic: subscribe to fewer kinds of event at the platform.",
+)
+refused = telemetry.counter(
+    "penstock_inbound_refused_total",
+    labels=("channel", "code"),
+    meaning="Webhooks refused, by stable code.",
+    remedy="bad_signature, stale: secrets or clocks differ. no_account: a platform calls an old address. "
+    "tenant_suspended, intake_closed and database codes: platforms try again, nothing is lost yet.",
+)
+seconds = telemetry.histogram(
+    "penstock_inbound_seconds",
+    labels=("channel",),
+    meaning="Seconds from a whole request to its answer, refused ones included.",
+    remedy="Above 0.5: Postgres is slow to commit (look at its disk), or this process lacks CPU.",
+)
+
+
+class Inbound:
+    """Webhooks of platforms become messages on the spine. `intake_open` is asked each time and must not block."""
+
+    def __init__(
+        self, where: directory.Directory, messages: stores.KeepsMessages, intake_open: Callable[[], bool]
+    ) -> None:
+        self._where, self._messages, self._intake_open = where, messages, intake_open
+
+    async def receive(self, channel: str, account_id: str, request: ports.WebhookRequest) -> ports.Answer:
+        """Answer one webhook; when this returns, what it held is stored.
+
+        Raises Rejected (400 unreadable, 401 not signed by the account, 403 disabled, 404 no such account) and
+        Unavailable (suspended tenant, closed intake, Postgres away): the platform tries again and nothing is lost.
+        """
+        label, begun = self._where.label(channel), time.perf_counter()
+        try:
+            return await self._receive(self._where.channel(channel), account_id, request)
+        except errors.PenstockError as error:
+            refused.labels(label, error.code).inc()
+            raise
+        finally:
+            seconds.labels(label).observe(time.perf_counter() - begun)
+
+    async def _receive(self, channel: ports.Channel, account_id: str, request: ports.WebhookRequest) -> ports.Answer:
+        account, _ = await self._where.verified(channel, account_id, request)
+        if not self._intake_open():
+            raise channel_errors.intake_closed()
+        context = contexts.from_headers(account.tenant, request.headers)
+        with telemetry.span("webhook receive", context, channel=account.channel, account=account.id) as inner:
+            reading = channel.read(request, account)
+            if reading.ignored:
+                ignored.labels(account.channel).inc(len(reading.ignored))
+            if reading.messages:
+                await self._store(inner, account, reading.messages, request)
+        return reading.answer
+
+    async def _store(
+        self,
+        context: contexts.Context,
+        account: ports.Account,
+        messages: Sequence[message_pb2.Message],
+        request: ports.WebhookRequest,
+    ) -> None:
+        complete = [event.complete(message, account, request.received_at) for message in messages]
+        events = event.distinct(complete)
+        outgoing = [route.INBOUND.encode(context, e.message) for e in events]
+        recorded = await self._messages.add(account, events, outgoing)
+        received.labels(account.channel).inc(len(recorded.new))
+        if repeated := len(complete) - len(recorded.new) - len(recorded.changed):
+            duplicates.labels(account.channel, "same").inc(repeated)
+        if recorded.changed:
+            duplicates.labels(account.channel, "changed").inc(len(recorded.changed))
+            with telemetry.bound(context):
+                _log.warning("event id reused", channel=account.channel, account=account.id)

@@ -1,0 +1,60 @@
+"""What an operator may set of the channels room."""
+
+import dataclasses
+
+from penstock.base import errors
+
+MIB = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class ChannelsSettings:
+    """Webhooks, accounts, sending, and the terminal."""
+
+    body_limit_bytes: int = MIB
+    """Largest body of a webhook; beyond it the answer is 413, before the body has been read."""
+
+    body_deadline_s: float = 10.0
+    """Seconds in which a webhook's body must have arrived whole; then the answer is 408."""
+
+    replay_window_s: float = 300.0
+    """How many seconds a signature's time may be away from our clock, either way."""
+
+    account_cache_s: float = 10.0
+    """Seconds for which another process may still see an account as it was (disabled, a retired secret). At most 30."""
+
+    missing_cache_s: float = 2.0
+    """Seconds for which an account that was not found is not looked for again."""
+
+    send_deadline_s: float = 30.0
+    """Seconds a platform may take to answer; after that nobody knows whether it took the message."""
+
+    resends: int = 1
+    """How often a command is sent again when nobody knows whether the platform took it. Each is marked ambiguous."""
+
+    suspended_retry_s: float = 30.0
+    """Seconds after which what belongs to a suspended tenant is tried again."""
+
+    terminal_streams: int = 4
+    """Reply streams that one terminal account may hold open at once."""
+
+    terminal_poll_s: float = 1.0
+    """Seconds after which a reply stream looks by itself for what another process has sent."""
+
+    def __post_init__(self) -> None:
+        for field, least, most in (
+            ("body_limit_bytes", 1024, 64 * MIB),
+            ("body_deadline_s", 0.1, 300),
+            ("replay_window_s", 1, 3600),
+            ("account_cache_s", 0, 30),
+            ("missing_cache_s", 0, 30),
+            ("send_deadline_s", 0.1, 240),
+            ("resends", 0, 100),
+            ("suspended_retry_s", 1, 600),
+            ("terminal_streams", 1, 1000),
+            ("terminal_poll_s", 0.05, 60),
+        ):
+            if not least <= getattr(self, field) <= most:
+                raise errors.Rejected(
+                    "bad_setting", f"channels.{field} must be between {least} and {most}", field=f"channels.{field}"
+                )

@@ -1,0 +1,134 @@
+"""Rows of `account`, `account_directory` and `account_secret`."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from penstock.base import ids
+from penstock.channels import ports
+from penstock.channels.model import account as model
+from penstock.database import pool
+
+_COLUMNS = "tenant, id, channel, name, config, created_at, disabled_at"
+_ONE = f"select {_COLUMNS} from channels.account where tenant = %s and id = %s"  # noqa: S608 - our own words
+_ALL = f"select {_COLUMNS} from channels.account where tenant = %s order by name, id"  # noqa: S608 - our own words
+_SECRETS = """
+select account, id, created_at, retired_at from channels.account_secret
+where tenant = %s and (%s = '' or account = %s) order by created_at desc, id desc"""
+_SEALED = """
+select id, sealed from channels.account_secret
+where tenant = %s and account = %s and retired_at is null order by created_at desc, id desc limit 2"""
+_ADD_SECRET = """
+insert into channels.account_secret (tenant, account, id, sealed)
+select %s, %s, %s, %s where
+    (select count(*) from channels.account_secret where tenant = %s and account = %s and retired_at is null) < %s"""
+_RETIRE_SECRET = """
+update channels.account_secret set retired_at = now(), sealed = null
+where tenant = %s and account = %s and id = %s and retired_at is null"""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FoundAccount:
+    """An account with its live secrets as they are stored, newest first."""
+
+    account: ports.Account
+    secrets: Sequence[model.SealedSecret]
+
+
+class AccountStore:
+    """Accounts in Postgres."""
+
+    def __init__(self, database: pool.Database) -> None:
+        self._database = database
+
+    async def find(self, account: str) -> FoundAccount | None:
+        """An account by its global id, whoever's it is; None when there is none.
+
+        Two transactions: the directory says whose it is, and only then is that tenant bound.
+        """
+        async with self._database.transaction("channels", []) as transaction:
+            row = await transaction.fetch_one("select tenant from channels.account_directory where id = %s", (account,))
+        if row is None:
+            return None
+        tenant = ids.TenantId(row[0])
+        async with self._database.transaction("channels", [tenant]) as transaction:
+            found = await transaction.fetch_one(_ONE, (tenant, account))
+            sealed = await transaction.fetch_all(_SEALED, (tenant, account))
+        if found is None:
+            return None
+        return FoundAccount(_account(found), [model.SealedSecret(id, bytes(raw)) for id, raw in sealed])
+
+    async def insert(self, account: ports.Account, secret: model.SealedSecret) -> None:
+        """Write a new account with its first secret. Raises Rejected `conflict` when the tenant has one of that name."""
+        tenant, id = account.tenant, account.id
+        async with self._database.transaction("channels", [tenant]) as transaction:
+            await transaction.execute(
+                "insert into channels.account (tenant, id, channel, name, config) values (%s, %s, %s, %s, %s::jsonb)",
+                (tenant, id, account.channel, account.name, json.dumps(dict(account.config))),
+            )
+            await transaction.execute(
+                "insert into channels.account_directory (id, tenant, channel) values (%s, %s, %s)",
+                (id, tenant, account.channel),
+            )
+            await transaction.execute(
+                "insert into channels.account_secret (tenant, account, id, sealed) values (%s, %s, %s, %s)",
+                (tenant, id, secret.id, secret.bytes),
+            )
+
+    async def list(self, tenant: ids.TenantId) -> list[model.AccountDetails]:
+        """A tenant's accounts, by name."""
+        async with self._database.transaction("channels", [tenant]) as transaction:
+            accounts = await transaction.fetch_all(_ALL, (tenant,))
+            secrets = await transaction.fetch_all(_SECRETS, (tenant, "", ""))
+        return [_details(row, secrets) for row in accounts]
+
+    async def details(self, tenant: ids.TenantId, account: str) -> model.AccountDetails | None:
+        """One of a tenant's accounts; None when it has no such account."""
+        async with self._database.transaction("channels", [tenant]) as transaction:
+            row = await transaction.fetch_one(_ONE, (tenant, account))
+            secrets = await transaction.fetch_all(_SECRETS, (tenant, account, account))
+        return _details(row, secrets) if row else None
+
+    async def add_secret(self, tenant: ids.TenantId, account: str, secret: model.SealedSecret) -> bool:
+        """Add a live secret; False when two are live already.
+
+        The account's row is locked first, in a statement of its own, so that the count sees what others committed.
+        """
+        async with self._database.transaction("channels", [tenant]) as transaction:
+            await transaction.fetch_one(
+                "select 1 from channels.account where tenant = %s and id = %s for update", (tenant, account)
+            )
+            added = await transaction.execute(
+                _ADD_SECRET,
+                (tenant, account, secret.id, secret.bytes, tenant, account, model.LIVE_SECRETS),
+            )
+        return added == 1
+
+    async def retire_secret(self, tenant: ids.TenantId, account: str, secret: str) -> bool:
+        """Retire a live secret and forget it; False when there is none of that id."""
+        async with self._database.transaction("channels", [tenant]) as transaction:
+            return await transaction.execute(_RETIRE_SECRET, (tenant, account, secret)) == 1
+
+    async def set_disabled(self, tenant: ids.TenantId, account: str, *, disabled: bool) -> bool:
+        """Disable or enable; False when there is no such account. Disabling twice keeps the first time."""
+        async with self._database.transaction("channels", [tenant]) as transaction:
+            changed = await transaction.execute(
+                "update channels.account set disabled_at = case when %s then coalesce(disabled_at, now()) end"
+                " where tenant = %s and id = %s",
+                (disabled, tenant, account),
+            )
+        return changed == 1
+
+
+def _account(row: Sequence[Any]) -> ports.Account:
+    tenant, id, channel, name, config, _, disabled_at = row
+    return ports.Account(tenant, id, channel, name, config, disabled=disabled_at is not None)
+
+
+def _details(row: Sequence[Any], secrets: Sequence[Sequence[Any]]) -> model.AccountDetails:
+    account = _account(row)
+    created_at: datetime = row[5]
+    own = [model.SecretDetails(id, made, retired) for owner, id, made, retired in secrets if owner == account.id]
+    return model.AccountDetails(account, created_at, row[6], own)

@@ -1,0 +1,234 @@
+"""The half of the simulated platform that talks to Penstock: people say things, and sometimes somebody forges.
+
+Events have the shape of `docs/reference/webhook-channel.md`.
+"""
+
+import asyncio
+import base64
+import dataclasses
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from penstock.base import clock as clocks
+from penstock.channels.testing import webhook_client, webhook_platform, webhook_signature
+
+WRONG_SECRET: Final = "whsec_d3JvbmctLXdyb25nLS13cm9uZy0td3Jvbmc="  # noqa: S105 - nobody's secret
+"""A well-formed secret that no account has."""
+
+_RETRY_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Forgery:
+    """What is wrong with a request on purpose; nothing by default.
+
+    `age_s`: how old its timestamp is (negative: from the future). `second_secret`: signed with the older live secret.
+    `without`: headers left out. `body`: sent instead of what was signed. `webhook_id`: instead of a fresh one.
+    """
+
+    wrong_secret: bool = False
+    second_secret: bool = False
+    age_s: float = 0.0
+    without: frozenset[str] = frozenset()
+    body: bytes | None = None
+    webhook_id: str = ""
+    content_type: str = "application/json"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Posted:
+    """What became of one event: `status` 0 when there was no answer; `latency_s` until the last attempt's answer."""
+
+    event_id: str
+    message_id: str
+    webhook_id: str
+    status: int
+    latency_s: float
+    attempts: int
+    answer: bytes
+    body: bytes
+
+    @property
+    def ok(self) -> bool:
+        """Whether Penstock took it."""
+        return 200 <= self.status < 300
+
+
+class WebhookSender:
+    """Posts signed events to the URL of an account.
+
+    `patience_s`: for how long an event that got no answer, 429 or 5xx is posted again under the same webhook-id, as
+    platforms do; 0: once only. `home`: the URL under which `files` (by path) are offered, known once started.
+    """
+
+    def __init__(
+        self,
+        secrets: Sequence[str],
+        *,
+        platform: webhook_platform.WebhookPlatform,
+        clock: clocks.Clock,
+        patience_s: float,
+    ) -> None:
+        self.platform = platform
+        self.clock = clock
+        self.home = ""
+        self.files: dict[str, bytes] = {}
+        self._keys_to_sign = [webhook_signature.key_from(secret) for secret in secrets]
+        self._patience_s = patience_s
+        self._client: webhook_client.WebhookClient | None = None
+
+    def connect(self, webhook_url: str) -> None:
+        """Post to this account's URL from now on."""
+        self._client = webhook_client.WebhookClient(webhook_url)
+
+    async def disconnect(self) -> None:
+        """Hang up."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    async def say(
+        self,
+        conversation: str,
+        text: str,
+        *,
+        sender: str = "ann",
+        thread: str = "",
+        reply_to: str = "",
+        forgery: Forgery = Forgery(),
+    ) -> Posted:
+        """Somebody says something, in a thread or in answer to a message."""
+        data = {"text": text, "thread": thread, "reply_to": reply_to}
+        return await self._create(conversation, sender, data, forgery)
+
+    async def attach(
+        self, conversation: str, name: str, content: bytes, *, text: str = "", sender: str = "ann"
+    ) -> Posted:
+        """Somebody sends a file, which can be fetched under its URL."""
+        file_id = self.platform.next_id("file")
+        self.files[f"/files/{file_id}"] = content
+        attachment = {
+            "id": file_id,
+            "name": name,
+            "media_type": "application/octet-stream",
+            "size_bytes": len(content),
+            "url": f"{self.home}/files/{file_id}",
+        }
+        return await self._create(conversation, sender, {"text": text, "attachments": [attachment]}, Forgery())
+
+    async def edit(self, conversation: str, message_id: str, text: str, *, sender: str = "ann") -> Posted:
+        """Somebody changes what a message says."""
+        if utterance := self.platform.find(conversation, message_id):
+            utterance.text = text
+        return await self._change("message.edited", conversation, message_id, {"text": text, "sender": _person(sender)})
+
+    async def delete(self, conversation: str, message_id: str, *, sender: str = "ann") -> Posted:
+        """Somebody takes a message back."""
+        if utterance := self.platform.find(conversation, message_id):
+            utterance.deleted = True
+        return await self._change("message.deleted", conversation, message_id, {"sender": _person(sender)})
+
+    async def react(
+        self, conversation: str, message_id: str, reaction: str, *, removed: bool = False, sender: str = "ann"
+    ) -> Posted:
+        """Somebody puts a reaction on a message, or takes it back."""
+        if utterance := self.platform.find(conversation, message_id):
+            (utterance.reactions.remove if removed else utterance.reactions.append)(reaction)
+        kind = "reaction.removed" if removed else "reaction.added"
+        return await self._change(
+            kind, conversation, message_id, {"reaction": reaction, "sender": _person(sender)}
+        )
+
+    async def pin(self, conversation: str, message_id: str) -> Posted:
+        """Somebody pins a message."""
+        return await self._change("message.pinned", conversation, message_id, {})
+
+    async def repeat(self, posted: Posted) -> Posted:
+        """Deliver the same event again, as platforms do when an answer got lost: same webhook-id, new signature."""
+        forgery = Forgery(webhook_id=posted.webhook_id)
+        return await self.post(posted.body, forgery, event_id=posted.event_id, message_id=posted.message_id)
+
+    async def post_event(self, event: Mapping[str, Any], *, forgery: Forgery = Forgery()) -> Posted:
+        """Post any event, or `{"events": [...]}`, as it is."""
+        return await self.post(msgspec.json.encode(event), forgery, event_id=str(event.get("id", "")))
+
+    async def post(
+        self, body: bytes, forgery: Forgery = Forgery(), *, event_id: str = "", message_id: str = ""
+    ) -> Posted:
+        """Sign a body and post it, again and again while there is patience."""
+        if self._client is None:
+            raise RuntimeError("tell the simulator where to post: simulator.connect(url)")
+        webhook_id = forgery.webhook_id or self.platform.next_id("hook")
+        sent = body if forgery.body is None else forgery.body
+        started_s, attempts = time.perf_counter(), 0
+        while True:
+            status, answer, wait_s = await self._attempt(self._client, self.sign(webhook_id, body, forgery), sent)
+            latency_s = time.perf_counter() - started_s
+            wait_s = wait_s or _RETRY_S[min(attempts, len(_RETRY_S) - 1)]
+            attempts += 1
+            settled = status != 0 and status != 429 and status < 500
+            if settled or latency_s + wait_s > self._patience_s:
+                return Posted(event_id, message_id, webhook_id, status, latency_s, attempts, answer, body)
+            await asyncio.sleep(wait_s)
+
+    def sign(self, webhook_id: str, body: bytes, forgery: Forgery = Forgery()) -> dict[str, str]:
+        """The headers of a request with this body, forged as told."""
+        key = self._keys_to_sign[1 if forgery.second_secret else 0]
+        if forgery.wrong_secret:
+            key = webhook_signature.key_from(WRONG_SECRET)
+        timestamp = str(int(self.clock.now().timestamp() - forgery.age_s))
+        headers = {
+            "content-type": forgery.content_type,
+            "webhook-id": webhook_id,
+            "webhook-timestamp": timestamp,
+            "webhook-signature": webhook_signature.signature(key, webhook_id, timestamp, body),
+        }
+        return {name: value for name, value in headers.items() if name not in forgery.without}
+
+    async def _create(self, conversation: str, sender: str, fields: Mapping[str, Any], forgery: Forgery) -> Posted:
+        message_id = self.platform.next_id("msg")
+        data = {"message_id": message_id, "sender": _person(sender), **fields}
+        files = [file["name"] for file in fields.get("attachments", ())]
+        text, reply_to = fields["text"], fields.get("reply_to", "")
+        self.platform.said(
+            conversation, webhook_platform.Utterance(message_id, sender, text, reply_to, files=files)
+        )
+        return await self._event("message.created", conversation, data, forgery)
+
+    async def _change(self, kind: str, conversation: str, message_id: str, fields: Mapping[str, Any]) -> Posted:
+        return await self._event(kind, conversation, {"message_id": message_id, **fields}, Forgery())
+
+    async def _event(self, kind: str, conversation: str, data: Mapping[str, Any], forgery: Forgery) -> Posted:
+        event_id = self.platform.next_id("evt")
+        fields = {name: value for name, value in data.items() if value not in ("", None)}
+        event = {
+            "type": kind,
+            "id": event_id,
+            "timestamp": self.clock.now().isoformat().replace("+00:00", "Z"),
+            "data": {"conversation": conversation, **fields},
+        }
+        body = msgspec.json.encode(event)
+        return await self.post(body, forgery, event_id=event_id, message_id=data["message_id"])
+
+    async def _attempt(
+        self, client: webhook_client.WebhookClient, headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, bytes, float]:
+        try:
+            response = await client.post(headers, body)
+        except OSError:  # ConnectionError and TimeoutError among them: the platform got no answer
+            return 0, b"", 0.0
+        wait = response.headers.get("retry-after", "")
+        return response.status, response.body, float(wait) if wait.isdigit() else 0.0
+
+
+def _person(sender: str) -> dict[str, str]:
+    return {"id": sender, "display_name": sender.capitalize(), "kind": "person"}
+
+
+def fresh_secret() -> str:
+    """A secret as an account of the simulated platform would be given."""
+    return "whsec_" + base64.b64encode(os.urandom(24)).decode("ascii")

@@ -1,0 +1,207 @@
+"""A chat platform on loopback that speaks Standard Webhooks both ways: strict with what it is sent, rude when told to.
+
+It shares no code with the adapter: both are written from the public specification
+(https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md) and from the wire format in
+`docs/reference/webhook-channel.md`.
+
+    async with webhook_simulator.WebhookSimulator([secret]) as simulator:
+        # configure an account with simulator.url, then:
+        simulator.connect("http://127.0.0.1:8080/webhooks/webhook/acc-1")
+        posted = await simulator.say("room-1", "hello")
+        await simulator.until(lambda: len(simulator.conversation("room-1")) == 2)
+"""
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Final, Self
+
+import msgspec
+
+from penstock.base import clock as clocks
+from penstock.base import ids
+from penstock.channels.testing import webhook_platform, webhook_sender, webhook_server, webhook_signature
+
+_envelopes: Final = msgspec.json.Decoder(webhook_platform.Envelope)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Behaviour:
+    """How to answer the next requests: with `status` after `delay_s`, or by a cut connection.
+
+    `taken`: whether the platform acts on them (by default when the status is 2xx, cut or not). `times`: for how many
+    requests, 0 for ever. `conversation`: only there; empty: everywhere. `retry_after`: the header, as it is written.
+    """
+
+    status: int = 200
+    retry_after: str = ""
+    delay_s: float = 0.0
+    cut: bool = False
+    taken: bool | None = None
+    times: int = 0
+    conversation: str = ""
+
+    @property
+    def takes(self) -> bool:
+        """Whether the platform acts on the request."""
+        return 200 <= self.status < 300 if self.taken is None else self.taken
+
+
+class WebhookSimulator(webhook_sender.WebhookSender):
+    """The platform: what Penstock posts to `url` is checked, recorded and acted on; people here talk to Penstock.
+
+    `secrets` are the account's (`whsec_...`), newest first. `faults` says what was wrong with requests that broke the
+    protocol, and is empty at the end of a good test.
+    """
+
+    def __init__(
+        self,
+        secrets: Sequence[str],
+        *,
+        clock: clocks.Clock | None = None,
+        run: str = "",
+        patience_s: float = 0.0,
+    ) -> None:
+        clock = clock or clocks.SystemClock()
+        platform = webhook_platform.WebhookPlatform(run or ids.new_id()[-8:])
+        super().__init__(secrets, platform=platform, clock=clock, patience_s=patience_s)
+        self.faults: list[str] = []
+        self._keys = [webhook_signature.key_from(secret) for secret in secrets]
+        self._behaviours: list[Behaviour] = []
+        self._uses: dict[int, int] = {}
+        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._server = webhook_server.WebhookServer(self._respond)
+
+    @property
+    def url(self) -> str:
+        """Where Penstock posts to; known once started."""
+        return f"{self.home}/hook"
+
+    @property
+    def arrivals(self) -> Sequence[webhook_platform.Arrival]:
+        """Every sound request so far, in order, whatever it was answered."""
+        return self.platform.arrivals
+
+    @property
+    def duplicates(self) -> int:
+        """How many requests repeated one that had been taken."""
+        return self.platform.duplicates
+
+    def arrivals_in(self, conversation: str) -> list[webhook_platform.Arrival]:
+        """The sound requests of one conversation, in order."""
+        return [arrival for arrival in self.platform.arrivals if arrival.command.conversation == conversation]
+
+    def conversation(self, name: str) -> list[webhook_platform.Utterance]:
+        """What people in a conversation see now."""
+        return self.platform.conversation(name)
+
+    def behave(self, *behaviours: Behaviour) -> None:
+        """Answer like this from now on, the first that fits a request first; nothing: well."""
+        self._behaviours = list(behaviours)
+        self._uses = {}
+
+    async def refuse_connections(self) -> None:
+        """Be down: cut every connection and refuse new ones, until `accept_connections`."""
+        await self._server.stop()
+
+    async def accept_connections(self) -> None:
+        """Be up again, under the same URL."""
+        await self._server.start()
+
+    async def until(self, condition: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
+        """Wait until a condition, looked at after every request that arrives, holds. Raises TimeoutError."""
+        if condition():
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((condition, future))
+        async with asyncio.timeout(timeout_s):
+            await future
+
+    async def start(self) -> None:
+        """Listen on a free port of loopback."""
+        await self._server.start()
+        self.home = f"http://{self._server.host}:{self._server.port}"
+
+    async def close(self) -> None:
+        """Stop listening and posting."""
+        await self._server.stop()
+        await self.disconnect()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _respond(self, request: webhook_server.Request) -> webhook_server.Reply:
+        if request.method == "GET" and request.target in self.files:
+            return webhook_server.Reply(body=self.files[request.target])
+        fault = self._request_fault(request)
+        if fault:
+            return self._refuse(401 if "webhook-" in fault else 400, fault)
+        try:
+            envelope = _envelopes.decode(request.body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return self._refuse(400, f"the body is not a command: {error}")
+        fault = self.platform.fault(envelope.type, envelope.data)
+        if fault:
+            return self._refuse(422, fault)
+        return self._act(request.headers["webhook-id"], envelope.type, envelope.data)
+
+    def _request_fault(self, request: webhook_server.Request) -> str:
+        if request.method != "POST":
+            return f"the method is {request.method}, not POST"
+        if request.headers.get("content-type", "").partition(";")[0] != "application/json":
+            return "the content type is not application/json"
+        now_s = self.clock.now().timestamp()
+        return webhook_signature.faults(request.headers, request.body, self._keys, now_s)
+
+    def _act(self, webhook_id: str, kind: str, command: webhook_platform.Command) -> webhook_server.Reply:
+        behaviour = self._next_behaviour(command.conversation)
+        duplicate = self.platform.is_taken(webhook_id)
+        message_id = self.platform.take(webhook_id, kind, command) if behaviour.takes else ""
+        status = 404 if message_id is None else behaviour.status
+        arrival = webhook_platform.Arrival(
+            time.perf_counter(), webhook_id, kind, command, duplicate, bool(message_id), status, message_id or ""
+        )
+        self.platform.record(arrival)
+        self._wake()
+        headers = {"content-type": "application/json"}
+        if behaviour.retry_after:
+            headers["retry-after"] = behaviour.retry_after
+        answer = {"message_id": message_id} if message_id else {"error": "not taken"}
+        return webhook_server.Reply(
+            status, headers, msgspec.json.encode(answer), delay_s=behaviour.delay_s, cut=behaviour.cut
+        )
+
+    def _next_behaviour(self, conversation: str) -> Behaviour:
+        for index, behaviour in enumerate(self._behaviours):
+            if behaviour.conversation in ("", conversation):
+                uses = self._uses.get(index, 0)
+                if not behaviour.times or uses < behaviour.times:
+                    self._uses[index] = uses + 1
+                    return behaviour
+        return _WELL
+
+    def _refuse(self, status: int, fault: str) -> webhook_server.Reply:
+        self.faults.append(fault)
+        self._wake()
+        return webhook_server.Reply(status, {"content-type": "application/json"}, msgspec.json.encode({"error": fault}))
+
+    def _wake(self) -> None:
+        if not self._waiting:
+            return
+        for waiting in list(self._waiting):
+            condition, future = waiting
+            if future.done() or condition():
+                self._waiting.remove(waiting)
+                if not future.done():
+                    future.set_result(None)
+
+
+_WELL: Final = Behaviour()

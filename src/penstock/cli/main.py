@@ -1,0 +1,84 @@
+"""The tree of verbs, and the one place where errors become exit codes."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+import penstock
+from penstock.base import errors
+from penstock.cli import output
+
+if TYPE_CHECKING:
+    from penstock.app import operator
+
+T = TypeVar("T")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Tenant = Annotated[str, typer.Option("--tenant", "-t", envvar="PENSTOCK_TENANT", help="The tenant's slug.")]
+
+application = typer.Typer(
+    name="penstock",
+    help="The self-hosted backend for assistants that live in chat.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog="Start with 'penstock up', then 'penstock chat' in another terminal. "
+    "Exit codes: 0 ok, 1 failed, 2 usage, 3 forbidden, 4 not found, 5 conflict, 75 try again.",
+)
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - Typer's signature
+    if wanted:
+        output.line(penstock.__version__)
+        raise typer.Exit
+
+
+@application.callback()
+def root(
+    version: Annotated[  # noqa: ARG001, FBT002 - Typer reads it through the callback
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """The self-hosted backend for assistants that live in chat."""
+
+
+def run(work: Callable[[], Coroutine[Any, Any, T]], *, as_json: bool = False) -> T:
+    """Run one verb on an event loop; a PenstockError becomes one line and its exit code, Ctrl-C exit code 130."""
+    try:
+        return asyncio.run(work())
+    except errors.PenstockError as error:
+        raise typer.Exit(output.fail(error, as_json=as_json)) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def operate(work: Callable[["operator.House"], Awaitable[T]], show: Callable[[T], None], *, as_json: bool) -> None:
+    """Run one verb against the running installation, then print its result: `show` for people, JSON for programs."""
+
+    async def connected() -> T:
+        from penstock.app import operator
+
+        async with operator.connected() as house:
+            return await work(house)
+
+    result = run(connected, as_json=as_json)
+    if as_json:
+        output.document(result)
+    else:
+        show(result)
+
+
+def main() -> None:
+    """Entry point of the command."""
+    # Importing the verbs hangs them on the tree; each imports what it needs only when it is called.
+    from penstock.cli import account, chat, doctor, quarantine, running, tenant  # noqa: F401
+
+    try:
+        application()
+    except BrokenPipeError:
+        # The reader of a pipe left (`| head`): nothing is wrong, and there is nobody left to tell.
+        sys.stderr.close()
+        sys.exit(output.OK)

@@ -1,0 +1,84 @@
+"""The one place that prints: tables for people, JSON for programs, errors as one line with the next step."""
+
+import dataclasses
+import datetime
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from penstock.base import errors
+
+OK: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+FORBIDDEN: Final = 3
+NOT_FOUND: Final = 4
+CONFLICT: Final = 5
+RUNNING: Final = 6
+RETRY: Final = 75
+
+
+def exit_code(error: errors.PenstockError) -> int:
+    """The exit code that an error asks for."""
+    if isinstance(error, errors.Unavailable):
+        return RETRY
+    if not isinstance(error, errors.Rejected):
+        return FAILED
+    by_status = {401: FORBIDDEN, 403: FORBIDDEN, 404: NOT_FOUND, 409: CONFLICT, 400: USAGE}
+    return by_status.get(error.status, FAILED)
+
+
+def fail(error: errors.PenstockError, *, as_json: bool) -> int:
+    """Say what went wrong on standard error; returns the exit code."""
+    if as_json:
+        document = {"code": error.code, "detail": error.detail, "hint": error.hint}
+        sys.stderr.write(json.dumps({"error": document}) + "\n")
+    else:
+        sys.stderr.write(f"penstock: {error.detail}{_period(error.detail)} {error.hint}".rstrip() + "\n")
+    return exit_code(error)
+
+
+def _period(text: str) -> str:
+    return "" if text.endswith((".", "!", "?")) else "."
+
+
+def line(text: str = "") -> None:
+    """One line for people."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def document(value: Any) -> None:
+    """One JSON document."""
+    sys.stdout.write(json.dumps(value, default=_plain, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, datetime.datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return dict(value)  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType]
+    return str(value)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:
+    """Rows under column names, as wide as they need; `empty` when there are none."""
+    if not rows:
+        line(empty)
+        return
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(len(name), *(len(row[i]) for row in cells)) for i, name in enumerate(columns)]
+    for row in [[name.upper() for name in columns], *cells]:
+        line("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _cell(value: object) -> str:
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, datetime.datetime):
+        return value.astimezone(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return "".join(c if c.isprintable() else "�" for c in str(value))

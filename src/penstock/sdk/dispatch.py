@@ -1,0 +1,70 @@
+"""Takes a delivery to the handler that wants it, and the handler's effects to the bus."""
+
+import time
+
+from penstock.base import context as contexts
+from penstock.base import errors
+from penstock.messages.v1 import message_pb2
+from penstock.sdk import metrics, wire
+from penstock.sdk.app import App
+from penstock.sdk.message import Effects, Message
+from penstock.sdk.turn import Publish, Turn
+from penstock.spine import ports, route
+
+
+class Dispatch:
+    """The spine's handler for one app: decodes, finds, runs."""
+
+    def __init__(self, app: App, publish: Publish) -> None:
+        self._app, self._publish = app, publish
+
+    async def handle(self, context: contexts.Context, delivery: ports.Delivery) -> None:
+        """Run the app once. Returns when its effects are stored or nobody wanted the event; else raises its error."""
+        event = route.INBOUND.decode(delivery.headers, delivery.body)
+        if event.tenant != context.tenant:
+            raise errors.Poisoned("tenant_mismatch", "the tenant in the body is not the tenant of the subject")
+        turn = Turn(self._app.name, context, event, self._publish)
+        message = read(context, event, turn)
+        handle = self._app.handlers.find(message)
+        outcome, begun = "failed", time.perf_counter()
+        try:
+            if handle is not None:
+                await handle(message)
+                await turn.finish()
+            outcome = "ignored" if handle is None else "handled"
+        finally:
+            turn.abandon()
+            metrics.events.labels(self._app.name, message.kind.value, outcome).inc()
+            if handle is not None:
+                metrics.seconds.labels(self._app.name).observe(time.perf_counter() - begun)
+
+
+def read(context: contexts.Context, event: message_pb2.Message, effects: Effects) -> Message:
+    """The event as its handler sees it."""
+    sent_at, received_at = wire.times(event)
+    return Message(
+        kind=wire.kind(event),
+        id=event.message_id,
+        target=wire.target(event),
+        text=event.text,
+        sender=wire.sender(event),
+        conversation=event.conversation,
+        thread=event.thread,
+        channel=event.channel,
+        account=event.account,
+        tenant=event.tenant,
+        attachments=wire.attachments(event),
+        reaction=wire.reaction(event),
+        sent_at=sent_at,
+        received_at=received_at,
+        attributes=dict(event.attributes),
+        event_id=event.event_id,
+        correlation_id=context.correlation_id,
+        raw=event,
+        _effects=effects,
+    )
+
+
+def lane_of(delivery: ports.Delivery) -> str:
+    """The conversation, which is kept in order: everything of the subject below its partition."""
+    return delivery.subject

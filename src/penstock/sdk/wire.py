@@ -1,0 +1,141 @@
+"""Translates between an author's plain types and the protobuf messages that travel. Pure.
+
+What the wire may hold one day and this build does not know becomes UNKNOWN, never an error: a newer core may run
+before a newer app.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from penstock.base import errors
+from penstock.messages.v1 import message_pb2, outbound_pb2
+from penstock.sdk.model import Act, Attachment, Effect, Kind, OnAmbiguous, Sender, SenderKind
+
+_KINDS: Final = {
+    None: Kind.MESSAGE,
+    "reply": Kind.MESSAGE,
+    "edit": Kind.EDIT,
+    "deletion": Kind.DELETION,
+    "reaction": Kind.REACTION,
+    "reaction_removed": Kind.REACTION_REMOVED,
+    "pin": Kind.PIN,
+}
+_SENDERS: Final = {
+    message_pb2.SENDER_KIND_PERSON: SenderKind.PERSON,
+    message_pb2.SENDER_KIND_BOT: SenderKind.BOT,
+    message_pb2.SENDER_KIND_SYSTEM: SenderKind.SYSTEM,
+}
+_ON_AMBIGUOUS: Final = {
+    OnAmbiguous.RESEND: outbound_pb2.ON_AMBIGUOUS_RESEND,
+    OnAmbiguous.REPORT: outbound_pb2.ON_AMBIGUOUS_REPORT,
+}
+
+
+def kind(event: message_pb2.Message) -> Kind:
+    """What happened. A relation without a kind in it is one that this build does not know."""
+    if not event.HasField("relation"):
+        return Kind.MESSAGE
+    return _KINDS[event.relation.WhichOneof("kind")] if event.relation.WhichOneof("kind") else Kind.UNKNOWN
+
+
+def target(event: message_pb2.Message) -> str:
+    """The platform's id of the message that the event does something to, or answers; else empty."""
+    which = event.relation.WhichOneof("kind")
+    return getattr(event.relation, which).message_id if which else ""
+
+
+def reaction(event: message_pb2.Message) -> str:
+    """The emoji that was put on or taken off; else empty."""
+    return event.relation.reaction.name or event.relation.reaction_removed.name
+
+
+def sender(event: message_pb2.Message) -> Sender:
+    """Who it was."""
+    known = event.sender
+    return Sender(known.id, known.display_name, _SENDERS.get(known.kind, SenderKind.UNKNOWN))
+
+
+def attachments(event: message_pb2.Message) -> tuple[Attachment, ...]:
+    """The files that came with it."""
+    return tuple(
+        Attachment(file.name, file.url, file.media_type, file.size_bytes, file.id, file.vault_key, file.sha256)
+        for file in event.attachments
+    )
+
+
+def times(event: message_pb2.Message) -> tuple[datetime, datetime]:
+    """When it was sent and when it was received; each stands in for the other where a platform does not say."""
+    received = event.received_at if event.HasField("received_at") else event.sent_at
+    sent = event.sent_at if event.HasField("sent_at") else received
+    return sent.ToDatetime(UTC), received.ToDatetime(UTC)
+
+
+def command(
+    event: message_pb2.Message, effect: Effect, *, command_id: str, app: str, now: datetime
+) -> outbound_pb2.SendCommand:
+    """What an app does about an event, as the command that asks a channel for it.
+
+    Raises Rejected naming the field and the rule for what no channel could be asked.
+    """
+    _check(effect)
+    made = outbound_pb2.SendCommand(
+        command_id=command_id,
+        tenant=event.tenant,
+        channel=event.channel,
+        account=event.account,
+        conversation=event.conversation,
+        thread=event.thread,
+        text=effect.text,
+        attachments=[_attachment(file) for file in effect.attachments],
+        on_ambiguous=_ON_AMBIGUOUS[effect.on_ambiguous],
+        app=app,
+        cause_event_id=event.event_id,
+    )
+    made.created_at.FromDatetime(now)
+    if effect.expires_in_s is not None:
+        made.expires_at.FromDatetime(now + timedelta(seconds=effect.expires_in_s))
+    _relate(made, effect)
+    return made
+
+
+def _relate(made: outbound_pb2.SendCommand, effect: Effect) -> None:
+    if effect.act is Act.REPLY:
+        made.relation.reply.message_id = effect.target
+    elif effect.act is Act.REACTION:
+        made.relation.reaction.message_id = effect.target
+        made.relation.reaction.name = effect.reaction
+    elif effect.act is Act.EDIT:
+        made.relation.edit.SetInParent()
+        made.target_command_id = effect.target
+    elif effect.act is Act.DELETION:
+        made.relation.deletion.SetInParent()
+        made.target_command_id = effect.target
+
+
+def _attachment(file: Attachment) -> message_pb2.Attachment:
+    return message_pb2.Attachment(
+        id=file.id,
+        name=file.name,
+        media_type=file.media_type,
+        size_bytes=file.size_bytes,
+        url=file.url,
+        vault_key=file.vault_key,
+        sha256=file.sha256,
+    )
+
+
+def _check(effect: Effect) -> None:
+    texts = {"text": effect.text, "reaction": effect.reaction, "target": effect.target}
+    for number, file in enumerate(effect.attachments):
+        texts |= {f"attachments[{number}].name": file.name, f"attachments[{number}].url": file.url}
+    for field, value in texts.items():
+        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+            raise errors.Rejected("bad_text", f"{field} must be text without NUL and lone surrogates", field=field)
+    if effect.act in {Act.SAY, Act.REPLY, Act.EDIT} and not effect.text and not effect.attachments:
+        raise errors.Rejected("nothing_to_say", "text must not be empty", hint="Give a text or a file.", field="text")
+    if effect.act is Act.REACTION and not (effect.target and effect.reaction):
+        raise errors.Rejected("bad_reaction", "a reaction needs a name and a message that has an id", field="reaction")
+    if effect.act in {Act.EDIT, Act.DELETION} and not effect.target:
+        raise errors.Rejected("bad_target", "sent must be what 'reply' or 'say' returned, or its id", field="sent")
+    if effect.expires_in_s is not None and not 0 < effect.expires_in_s <= 366 * 86_400:
+        raise errors.Rejected("bad_expiry", "expires_in_s must be more than 0 and at most a year", field="expires_in_s")

@@ -1,0 +1,94 @@
+"""What JetStream answers, read and turned into results or into the four reactions.
+
+Codes: https://github.com/nats-io/nats-server/blob/main/server/errors.json (the `error_code` of each entry).
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from penstock.base import errors
+from penstock.spine import ports
+
+STREAM_NOT_FOUND: Final = 10059
+CONSUMER_NOT_FOUND: Final = 10014
+WRONG_LAST_SEQUENCE: Final = (10071, 10164)
+
+_REJECTED: Final = {
+    STREAM_NOT_FOUND: "no_stream",
+    CONSUMER_NOT_FOUND: "no_consumer",
+    10058: "stream_exists",
+    10065: "stream_refused",
+    10074: "stream_refused",
+    10052: "stream_refused",
+    10148: "consumer_exists",
+    10100: "consumer_refused",
+    10101: "consumer_refused",
+    10099: "consumer_refused",
+    10054: "too_large",
+    10060: "wrong_stream",
+    **dict.fromkeys(WRONG_LAST_SEQUENCE, "revision_conflict"),
+}
+_UNAVAILABLE: Final = {10077: "stream_full", 10122: "stream_full", 10047: "storage_full", 10023: "storage_full"}
+_STATUS: Final = {"no_stream": 404, "no_consumer": 404, "too_large": 413, "revision_conflict": 409}
+
+
+class ApiError(msgspec.Struct):
+    """The error of an answer."""
+
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+
+class Acknowledgement(msgspec.Struct):
+    """The stream's answer to a publish."""
+
+    stream: str = ""
+    seq: int = 0
+    duplicate: bool = False
+    error: ApiError | None = None
+
+
+class _Failed(msgspec.Struct):
+    error: ApiError | None = None
+
+
+_acknowledgement = msgspec.json.Decoder(Acknowledgement)
+_failed = msgspec.json.Decoder(_Failed)
+_anything = msgspec.json.Decoder(dict[str, Any])
+
+
+def published(body: bytes) -> ports.Published:
+    """Read a publish acknowledgement. Raises what `reaction` says for a refusal."""
+    try:
+        answer = _acknowledgement.decode(body)
+    except msgspec.MsgspecError:
+        raise errors.Unavailable("bad_answer", "a publish was answered by something that is not JetStream") from None
+    if answer.error is not None:
+        raise reaction(answer.error)
+    return ports.Published(answer.stream, answer.seq, answer.duplicate)
+
+
+def result(body: bytes) -> dict[str, Any]:
+    """Read an answer of the JetStream API. Raises what `reaction` says for an error."""
+    try:
+        failed = _failed.decode(body)
+        if failed.error is None:
+            return _anything.decode(body)
+    except msgspec.MsgspecError:
+        raise errors.Unavailable("bad_answer", "the JetStream API answered something that is not JSON") from None
+    raise reaction(failed.error)
+
+
+def reaction(error: ApiError) -> errors.PenstockError:
+    """The reaction that an error of JetStream asks for: wrong requests are Rejected, the rest is tried again."""
+    detail = f"JetStream: {error.description} ({error.err_code})"
+    if error.err_code in _UNAVAILABLE:
+        return errors.Unavailable(_UNAVAILABLE[error.err_code], detail, after_s=5.0)
+    if error.err_code in _REJECTED:
+        code = _REJECTED[error.err_code]
+        return errors.Rejected(code, detail, status=_STATUS.get(code, 400))
+    if error.code in (400, 404):
+        return errors.Rejected("jetstream_refused", detail)
+    return errors.Unavailable("jetstream", detail)

@@ -1,0 +1,115 @@
+"""Tests: each can fail, none is switched off, none waits by the clock, and every adapter passes its port's suite."""
+
+import ast
+from pathlib import Path
+
+from tests.house import tree
+from tests.house.rule import Broken, rule
+
+_SWITCHES = {"skip", "skipif", "xfail", "importorskip", "skipTest", "expectedFailure"}
+_LONGEST_SLEEP_S = 0.5
+# `until` and `eventually` poll a condition and fail at their deadline.
+_VERDICTS = ("assert", "check", "eventually", "expect", "fail", "raises", "until", "verify", "warns")
+
+
+@rule(
+    Broken({"tests/unit/test_a.py": "import pytest\n@pytest.mark.skip\ndef test_a(): assert f()\n"}, "skip"),
+    Broken({"tests/unit/test_a.py": "import pytest\ndef test_a():\n    pytest.skip('later')\n"}, "skip"),
+    Broken({"tests/unit/test_a.py": "import pytest\n@pytest.mark.xfail(strict=True)\ndef test_a(): ...\n"}, "xfail"),
+    Broken({"tests/unit/test_a.py": "from pytest import importorskip\n"}, "importorskip"),
+)
+def no_test_is_switched_off(root: Path) -> list[str]:
+    found: list[str] = []
+    for file in tree.python_files(root, "tests"):
+        for node in ast.walk(file.tree):
+            names = {alias.name for alias in node.names} if isinstance(node, ast.ImportFrom) else set[str]()
+            if isinstance(node, ast.Attribute) and tree.dotted(node.value) in ("pytest", "pytest.mark", "unittest"):
+                names = {node.attr}
+            found += [file.at(node, f"{name}: a test runs or is deleted") for name in sorted(names & _SWITCHES)]
+    return found
+
+
+@rule(
+    Broken({"tests/unit/test_a.py": "def test_a():\n    f()\n"}, "test_a cannot fail"),
+    Broken(
+        {"tests/unit/test_a.py": "class TestA:\n    async def test_b(self):\n        await f()\n"}, "test_b cannot fail"
+    ),
+    kept_by=(
+        {"tests/unit/test_a.py": "import pytest\ndef test_a():\n    with pytest.raises(ValueError):\n        f()\n"},
+        {"tests/unit/test_a.py": "async def test_a():\n    await testing.check_spine(spine)\n"},
+    ),
+)
+def every_test_can_fail(root: Path) -> list[str]:
+    return [
+        file.at(function, f"{function.name} cannot fail: it checks nothing")
+        for file in tree.python_files(root, "tests")
+        for function in file.functions()
+        if function.name.startswith("test_") and not any(_is_verdict(node) for node in ast.walk(function))
+    ]
+
+
+def _is_verdict(node: ast.AST) -> bool:
+    if isinstance(node, ast.Call):
+        return tree.dotted(node.func).rpartition(".")[2].lstrip("_").startswith(_VERDICTS)
+    return isinstance(node, ast.Assert)
+
+
+@rule(
+    Broken({"tests/unit/test_a.py": "import asyncio\nasync def test_a():\n    await asyncio.sleep(1)\n"}, "sleeps"),
+    Broken({"tests/unit/test_a.py": "import time\ndef test_a():\n    time.sleep(0.5)\n"}, "sleeps"),
+    kept_by=({"tests/unit/test_a.py": "import asyncio\nasync def turn():\n    await asyncio.sleep(0.01)\n"},),
+)
+def no_test_sleeps(root: Path) -> list[str]:
+    return [
+        file.at(call, "sleeps; wait for an event, or poll with a deadline")
+        for file in tree.python_files(root, "tests")
+        for call in file.calls()
+        if tree.dotted(call.func) in ("time.sleep", "asyncio.sleep")
+        and call.args
+        and _seconds(call.args[0]) >= _LONGEST_SLEEP_S
+    ]
+
+
+def _seconds(node: ast.expr) -> float:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, int | float) else 0
+
+
+@rule(
+    Broken({"tests/unit/test_a.py": "from unittest import mock\n"}, "a fake"),
+    Broken({"tests/unit/test_a.py": "from unittest.mock import Mock\n"}, "a fake"),
+    Broken({"tests/unit/test_a.py": "import unittest.mock\n"}, "a fake"),
+)
+def fakes_not_mocks(root: Path) -> list[str]:
+    return [
+        file.at(node, "write a fake that passes the port's suite")
+        for file in tree.python_files(root, "tests")
+        for node in ast.walk(file.tree)
+        if (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("unittest"))
+        or (isinstance(node, ast.Import) and any(alias.name.startswith("unittest.mock") for alias in node.names))
+    ]
+
+
+@rule(
+    Broken({"src/penstock/spine/adapters/bus_nats.py": ""}, "tests/conformance/test_bus_nats.py is missing"),
+    Broken({"src/penstock/spine/adapters/nats.py": ""}, "is not named <port>_<name>.py"),
+    kept_by=(
+        {
+            "src/penstock/spine/adapters/__init__.py": "",
+            "src/penstock/spine/adapters/bus_nats/__init__.py": "",
+            "src/penstock/spine/adapters/bus_nats/consumer.py": "",
+            "tests/conformance/test_bus_nats.py": "",
+        },
+    ),
+)
+def every_adapter_passes_its_suite(root: Path) -> list[str]:
+    found: list[str] = []
+    for folder in sorted((root / "src" / "penstock").glob("*/adapters")):
+        for path in sorted(folder.iterdir()):
+            if path.name.startswith("__") or (path.is_file() and path.suffix != ".py"):
+                continue
+            place, suite = path.relative_to(root).as_posix(), f"tests/conformance/test_{path.stem}.py"
+            if "_" not in path.stem:
+                found.append(f"{place} is not named <port>_<name>.py")
+            elif not (root / suite).is_file():
+                found.append(f"{place}: {suite} is missing")
+    return found
