@@ -47,6 +47,14 @@ class SourceFile:
         """Every call."""
         return (node for node in ast.walk(self.tree) if isinstance(node, ast.Call))
 
+    def imports(self) -> Iterator[str]:
+        """The dotted name of everything that is imported, wherever the statement stands."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
 
 @functools.cache
 def _parse(path: Path, _modified_ns: int) -> tuple[str, ast.Module]:

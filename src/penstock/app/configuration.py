@@ -8,7 +8,10 @@ from typing import Any
 
 from penstock.base import errors, settings
 from penstock.channels import settings as channels_settings
+from penstock.database import settings as database_settings
 from penstock.edge import settings as edge_settings
+from penstock.sealing import keys
+from penstock.sealing import settings as sealing_settings
 from penstock.servers import settings as servers_settings
 
 
@@ -28,16 +31,21 @@ class TelemetrySettings:
 
 @dataclasses.dataclass(frozen=True)
 class Configuration:
-    """One frozen settings object per room."""
+    """One frozen settings object per room. `key_file` is where a sealing key is kept that the settings do not name."""
 
     servers: servers_settings.ServersSettings
+    database: database_settings.DatabaseSettings
+    sealing: sealing_settings.SealingSettings
     edge: edge_settings.EdgeSettings
     channels: channels_settings.ChannelsSettings
     telemetry: TelemetrySettings
+    key_file: Path
 
 
 ROOMS: Mapping[str, type[Any]] = {
     "servers": servers_settings.ServersSettings,
+    "database": database_settings.DatabaseSettings,
+    "sealing": sealing_settings.SealingSettings,
     "edge": edge_settings.EdgeSettings,
     "channels": channels_settings.ChannelsSettings,
     "telemetry": TelemetrySettings,
@@ -47,6 +55,7 @@ SHORT: Mapping[str, tuple[str, str]] = {
     "PENSTOCK_DATA": ("servers", "data_folder"),
     "PENSTOCK_NATS_URL": ("servers", "nats_url"),
     "PENSTOCK_POSTGRES_URL": ("servers", "postgres_url"),
+    "PENSTOCK_SEALING_KEY": ("sealing", "key"),
 }
 """Short names of the variables that people set most; they stand for `PENSTOCK_<ROOM>__<FIELD>`."""
 
@@ -63,4 +72,5 @@ def load(environ: Mapping[str, str] | None = None, *, data_folder: Path | None =
     file = settings.read_file(Path(path) if path else None)
     if unknown := sorted(set(file) - set(ROOMS)):
         raise errors.Rejected("unknown_room", f"the settings file has a table '{unknown[0]}' that no room reads")
-    return Configuration(**{room: settings.load(kind, room, file, variables) for room, kind in ROOMS.items()})
+    loaded = {room: settings.load(kind, room, file, variables) for room, kind in ROOMS.items()}
+    return Configuration(**loaded, key_file=keys.default_file(variables))

@@ -5,6 +5,7 @@ byte they are sent; the app is `examples/echo`, run as its own process as a user
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import signal
@@ -12,17 +13,21 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from penstock.app import configuration, house, up
-from penstock.base import errors
-from penstock.channels.testing import webhook_simulator
+import httpx
+
+from penstock.app import configuration, examples, house, up
+from penstock.base import settings as base_settings
+from penstock.channels.testing import webhook_platform, webhook_sender, webhook_simulator
 
 TENANTS: Final = ("acme", "globex")
 AT_ONCE: Final = 16
 ANSWER_S: Final = 20.0
+DUPLICATES: Final = "penstock_inbound_duplicates_total"
 
 Progress = Callable[[int, int], None]
 
@@ -54,6 +59,9 @@ class Report:
 class Talk:
     """One conversation of one person with one tenant's app, and what should have come back, in order."""
 
+    LENGTH: Final = 6
+    """Messages in one conversation."""
+
     def __init__(self, simulator: webhook_simulator.WebhookSimulator, name: str) -> None:
         self._simulator, self._name = simulator, name
         self.expected: list[str] = []
@@ -73,7 +81,9 @@ class Talk:
             "You said: Is anybody there?",
         )
         told()
-        await self._answered(simulator.edit(name, second.message_id, "Is somebody there?"), "Edited: Is somebody there?")
+        await self._answered(
+            simulator.edit(name, second.message_id, "Is somebody there?"), "Edited: Is somebody there?"
+        )
         told()
         await self._answered(simulator.react(name, first.message_id, "👍"), "Saw 👍")
         told()
@@ -82,18 +92,135 @@ class Talk:
         await self._answered(simulator.delete(name, second.message_id), "Forgot it")
         told()
 
-    async def _answered(
-        self, posting: "asyncio.Future[webhook_simulator.Posted] | object", answer: str
-    ) -> "webhook_simulator.Posted":
+    async def _answered(self, posting: Awaitable[webhook_simulator.Posted], answer: str) -> webhook_simulator.Posted:
+        """Post, then wait for the app's answer; one that does not come is counted as lost in the end."""
         begun = time.perf_counter()
-        posted = await posting  # type: ignore[misc]
+        posted = await posting
         self.sent += 1
         self.expected.append(answer)
-        count = len(self.expected)
-        arrivals = self._simulator.arrivals_in
-        try:
-            await self._simulator.until(lambda: len(arrivals(self._name)) >= count, timeout_s=ANSWER_S)
-        except TimeoutError:
-            return posted  # counted as lost at the end
-        self.latencies_s.append(arrivals(self._name)[count - 1].at_s - begun)
+        count, arrived = len(self.expected), self._simulator.arrivals_in
+        with contextlib.suppress(TimeoutError):
+            await self._simulator.until(lambda: len(arrived(self._name)) >= count, timeout_s=ANSWER_S)
+            self.latencies_s.append(arrived(self._name)[count - 1].at_s - begun)
         return posted
+
+    def compare(self) -> tuple[int, int, bool]:
+        """How many answers never came, how many came too often, and whether those that came are out of order."""
+        said = [_text(arrival) for arrival in self._simulator.arrivals_in(self._name)]
+        lost, doubled = Counter(self.expected) - Counter(said), Counter(said) - Counter(self.expected)
+        wanted = [text for text in self.expected if text in said]
+        return lost.total(), doubled.total(), list(dict.fromkeys(said)) != list(dict.fromkeys(wanted))
+
+
+def _text(arrival: webhook_platform.Arrival) -> str:
+    return arrival.command.text
+
+
+async def run(conversations: int, progress: Progress) -> Report:
+    """Hold the conversations; raises Rejected or Unavailable when the installation cannot start."""
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="penstock-demo-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)  # root's servers run as another user, who must be able to pass through
+        environ = _environment(folder)
+        settings = configuration.load(environ)
+        async with up.running(settings, environ) as installation, contextlib.AsyncExitStack() as stack:
+            async with house.of_running_installation(settings) as joined:
+                simulators = [await _tenant(joined, stack, tenant) for tenant in TENANTS]
+            await stack.enter_async_context(_echo(installation.environ))
+            talks = [Talk(simulators[n % len(simulators)], f"room-{n}") for n in range(conversations)]
+            await _hold(talks, progress)
+            suppressed = await _suppressed(installation.endpoints.http_url)
+        return _report(talks, simulators, suppressed, time.perf_counter() - begun)
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """The user's environment without their Penstock settings: the demonstration touches nothing of theirs."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
+    return {
+        **kept,
+        "PENSTOCK_DATA": str(folder / "data"),
+        "XDG_CONFIG_HOME": str(folder / "config"),
+        "PENSTOCK_TELEMETRY__LOG_LEVEL": "error",
+        "PENSTOCK_SDK__LOG_LEVEL": "error",
+        "PENSTOCK_SERVERS__STOP_INTAKE_BELOW_BYTES": str(64 << 20),
+        "PENSTOCK_SERVERS__RESUME_INTAKE_ABOVE_BYTES": str(96 << 20),
+    }
+
+
+async def _tenant(
+    joined: house.House, stack: contextlib.AsyncExitStack, tenant: str
+) -> webhook_simulator.WebhookSimulator:
+    """A tenant with one account on a platform of its own."""
+    await joined.tenancy.create(tenant)
+    secret = webhook_sender.fresh_secret()
+    simulator = webhook_simulator.WebhookSimulator([secret], patience_s=ANSWER_S)
+    await stack.enter_async_context(simulator)
+    made = await joined.channels.accounts.create(
+        tenant, "webhook", "demo", config={"url": simulator.url}, secret=base_settings.Secret(secret)
+    )
+    simulator.connect(joined.webhook_url(made.account))
+    return simulator
+
+
+@contextlib.asynccontextmanager
+async def _echo(environ: Mapping[str, str]) -> AsyncGenerator[None]:
+    """The echo app, answering for both tenants in one process."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(examples.path("echo") / "app.py"),
+        env={**environ, "PENSTOCK_TENANT": ",".join(TENANTS)},
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        await process.wait()
+
+
+async def _hold(talks: list[Talk], progress: Progress) -> None:
+    """All conversations, some at once."""
+    turns, told, total = asyncio.Semaphore(AT_ONCE), 0, len(talks) * Talk.LENGTH
+
+    def tell() -> None:
+        nonlocal told
+        told += 1
+        progress(told, total)
+
+    async def one(talk: Talk) -> None:
+        async with turns:
+            await talk.hold(tell)
+
+    await asyncio.gather(*(one(talk) for talk in talks))
+
+
+async def _suppressed(http_url: str) -> int:
+    """How many repeated webhooks the core recognised, from its own metrics."""
+    async with httpx.AsyncClient() as client:
+        page = (await client.get(f"{http_url}/metrics")).text
+    values = [line.rsplit(" ", 1)[1] for line in page.splitlines() if line.startswith(DUPLICATES)]
+    return int(sum(map(float, values)))
+
+
+def _report(
+    talks: list[Talk], simulators: list[webhook_simulator.WebhookSimulator], suppressed: int, seconds: float
+) -> Report:
+    compared = [talk.compare() for talk in talks]
+    latencies = sorted(latency * 1000 for talk in talks for latency in talk.latencies_s) or [0.0, 0.0]
+    cuts = statistics.quantiles(latencies, n=100, method="inclusive")
+    return Report(
+        messages_in=sum(talk.sent for talk in talks),
+        replies_out=sum(len(simulator.arrivals) for simulator in simulators),
+        lost=sum(lost for lost, _, _ in compared),
+        doubled=sum(doubled for _, doubled, _ in compared),
+        out_of_order=sum(disordered for _, _, disordered in compared),
+        duplicates_sent=sum(talk.duplicates for talk in talks),
+        duplicates_suppressed=suppressed,
+        faults=sum(len(simulator.faults) for simulator in simulators),
+        p50_ms=cuts[49],
+        p95_ms=cuts[94],
+        p99_ms=cuts[98],
+        seconds=seconds,
+    )

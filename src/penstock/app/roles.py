@@ -88,5 +88,3 @@ def select(names: Sequence[str]) -> list[Role]:
             field="role",
         )
     return [role for role in ROLES if role.name in wanted]
-
-

@@ -12,7 +12,7 @@ from penstock.base import errors
 from penstock.cli import output
 
 if TYPE_CHECKING:
-    from penstock.app import operator
+    from penstock.app import house as houses
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ application = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:  # noqa: FBT001 - Typer's signature
+def _version(wanted: bool) -> None:
     if wanted:
         output.line(penstock.__version__)
         raise typer.Exit
@@ -38,7 +38,7 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - Typer's signature
 
 @application.callback()
 def root(
-    version: Annotated[  # noqa: ARG001, FBT002 - Typer reads it through the callback
+    version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
@@ -55,14 +55,14 @@ def run(work: Callable[[], Coroutine[Any, Any, T]], *, as_json: bool = False) ->
         raise typer.Exit(130) from None
 
 
-def operate(work: Callable[["operator.House"], Awaitable[T]], show: Callable[[T], None], *, as_json: bool) -> None:
+def operate(work: Callable[["houses.House"], Awaitable[T]], show: Callable[[T], None], *, as_json: bool) -> None:
     """Run one verb against the running installation, then print its result: `show` for people, JSON for programs."""
 
     async def connected() -> T:
-        from penstock.app import operator
+        from penstock.app import configuration, house
 
-        async with operator.connected() as house:
-            return await work(house)
+        async with house.of_running_installation(configuration.load()) as joined:
+            return await work(joined)
 
     result = run(connected, as_json=as_json)
     if as_json:

@@ -8,7 +8,8 @@ import typer
 from penstock.cli import main, output
 
 Data = Annotated[
-    Path | None, typer.Option("--data", envvar="PENSTOCK_DATA", help="Data folder.", show_default="~/.local/share/penstock")
+    Path | None,
+    typer.Option("--data", envvar="PENSTOCK_DATA", help="Data folder.", show_default="~/.local/share/penstock"),
 ]
 
 

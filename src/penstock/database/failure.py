@@ -6,6 +6,7 @@ server's own message may quote a row.
 
 from typing import Final
 
+import psycopg
 from psycopg import pq
 
 from penstock.base import errors
@@ -37,6 +38,15 @@ STALE_PLANS: Final = {"0A000", "26000"}
 
 UNSTORABLE: Final = {"22021", "22P05"}
 LOGINS: Final = {"28000", "28P01", "3D000"}
+
+_WRONG_LOGIN: Final = (
+    "password authentication failed",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "does not exist",
+    "permission denied for database",
+    "is not permitted to log in",
+)
 
 
 class Conflict(errors.Rejected):
@@ -70,17 +80,12 @@ def of_result(result: pq.abc.PGresult) -> errors.PenstockError:
 
 def of_state(state: str, *, table: str = "", constraint: str = "", primary: str = "") -> errors.PenstockError:
     """The error of an SQLSTATE; `primary` is the server's message and is shown only where it cannot quote a row."""
-    if not state:
-        return away("the connection to the database was lost")
+    return _of_caller(state, table, constraint) or _of_world(state) or _of_code(state, table, primary)
+
+
+def _of_caller(state: str, table: str, constraint: str) -> errors.PenstockError | None:
     if state in CONFLICTS and constraint:
         return Conflict(constraint, f"{table or 'the row'} {CONFLICTS[state]} ({constraint})")
-    if state in WAITING:
-        code, detail, after_s = WAITING[state]
-        return errors.Unavailable(code, detail, after_s=after_s)
-    if state[:2] in WAITING_CLASSES:
-        return away(f"the database is not ready ({state})")
-    if state in STALE_PLANS:
-        return errors.Unavailable("plan_stale", f"a table changed below a prepared statement ({state})", after_s=0.1)
     if state in UNSTORABLE:
         return unstorable()
     if state in LOGINS:
@@ -89,12 +94,39 @@ def of_state(state: str, *, table: str = "", constraint: str = "", primary: str 
             f"the database refuses this login ({state})",
             hint="Check user, password and database name of PENSTOCK_POSTGRES_URL.",
         )
+    return None
+
+
+def _of_world(state: str) -> errors.PenstockError | None:
+    if not state:
+        return away("the connection to the database was lost")
+    if state in WAITING:
+        code, detail, after_s = WAITING[state]
+        return errors.Unavailable(code, detail, after_s=after_s)
+    if state[:2] in WAITING_CLASSES:
+        return away(f"the database is not ready ({state})")
+    if state in STALE_PLANS:
+        return errors.Unavailable("plan_stale", f"a table changed below a prepared statement ({state})", after_s=0.1)
+    return None
+
+
+def _of_code(state: str, table: str, primary: str) -> errors.PenstockError:
     if state == "42501":
         return errors.Broken("permission_denied", f"not allowed for this room or tenant: {primary}")
     if state == "23514":
         return errors.Broken("no_partition", f"no partition of {table or 'the table'} takes the row")
     shown = primary if state[:2] == "42" else "look into the server's log"
     return errors.Broken("database_error", f"Postgres refused a statement ({state}): {shown}")
+
+
+def refused(error: psycopg.OperationalError) -> errors.PenstockError:
+    """The error of a failed connection attempt: libpq tells a refused login from an absent server only by its text."""
+    text = str(error)
+    if any(words in text for words in _WRONG_LOGIN):
+        return of_state("28000")
+    if "too many" in text or "remaining connection slots" in text:
+        return of_state("53300")
+    return away()
 
 
 def _text(result: pq.abc.PGresult, field: pq.DiagnosticField) -> str:

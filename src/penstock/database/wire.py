@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import psycopg
-from psycopg import pq
+from psycopg import abc, pq
 from psycopg.adapt import PyFormat, Transformer
 
 from penstock.base import errors
@@ -30,7 +30,7 @@ class Answer:
 
     __slots__ = ("_loads", "prepares", "result")
 
-    def __init__(self, loads: Transformer, prepares: bytes = b"") -> None:
+    def __init__(self, loads: abc.Transformer, prepares: bytes = b"") -> None:
         self._loads = loads
         self.prepares = prepares
         self.result: pq.abc.PGresult | None = None
@@ -233,6 +233,4 @@ class Wire:
 
 def _expire(done: "asyncio.Future[None]") -> None:
     if not done.done():
-        done.set_exception(
-            errors.Unavailable("database_slow", "the database did not answer in time", after_s=1.0)
-        )
+        done.set_exception(errors.Unavailable("database_slow", "the database did not answer in time", after_s=1.0))

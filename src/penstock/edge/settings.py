@@ -11,7 +11,7 @@ class EdgeSettings:
     """Address to listen on. Loopback by default: put a reverse proxy with TLS in front of anything else."""
 
     port: int = 0
-    """TCP port. 0: 8080 when it is free, else any free one, remembered for the next start."""
+    """TCP port. 0: 8080 when it is free, else any free one."""
 
     in_flight: int = 1000
     """Requests handled at once; beyond that the answer is 503 with Retry-After."""

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 from collections.abc import Generator, Sequence
+from typing import Final
 
 import uvicorn
 
@@ -10,7 +11,8 @@ from penstock.base import errors
 from penstock.edge import settings as edge_settings
 from penstock.edge.entrypoints import http, probes
 
-PREFERRED_PORT = 8080
+PREFERRED_PORT: Final = 8080
+BACKLOG: Final = 2048
 
 
 class _Server(uvicorn.Server):
@@ -22,13 +24,18 @@ class _Server(uvicorn.Server):
 
 
 class EdgeServer:
-    """The listener of one process."""
+    """The listener of one process: a socket of its own, unless somebody who outlives it holds one."""
 
     def __init__(
-        self, settings: edge_settings.EdgeSettings, mounts: Sequence[http.Mount], probe: probes.Probes
+        self,
+        settings: edge_settings.EdgeSettings,
+        mounts: Sequence[http.Mount],
+        probe: probes.Probes,
+        *,
+        listener: socket.socket | None = None,
     ) -> None:
-        self._settings, self._probe = settings, probe
-        self._socket = _bind(settings.host, settings.port)
+        self._probe = probe
+        self._socket = listener or bind(settings.host, settings.port)
         self.port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(
             http.Edge(mounts, probe, limit=settings.in_flight),
@@ -56,13 +63,14 @@ class EdgeServer:
         self._server.should_exit = True
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
     """A listening socket. Port 0: the preferred one when it is free, else any. Raises Rejected `port_in_use`."""
     for candidate in [port] if port else [PREFERRED_PORT, 0]:
         listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, candidate))
+            listener.listen(BACKLOG)
         except OSError as error:
             listener.close()
             if candidate in {port, 0}:

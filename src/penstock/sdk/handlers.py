@@ -72,7 +72,7 @@ class On:
 
     @overload
     def __call__(
-        self, *, channel: str | None = None, pattern: str | re.Pattern[str] | None = None, bots: bool = False
+        self, /, *, channel: str | None = None, pattern: str | re.Pattern[str] | None = None, bots: bool = False
     ) -> Callable[[H], H]: ...
 
     def __call__(

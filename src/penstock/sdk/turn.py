@@ -1,8 +1,8 @@
-"""One run of a handler over one event: what it does is numbered, published in order, and gone before the event is.
+"""One run of a handler over one event: what it does is numbered, published in order, and stored before the event ends.
 
 The number is what makes an effect safe to repeat. A command's id derives from the event, the app and the number of
-the call, so a run that is repeated asks for the same commands again, and outbound, which stores every command id for
-ever, does each of them once.
+the call, so a run that is repeated asks for the same commands again, and outbound, which remembers every command id
+for ever, does each of them once.
 """
 
 import asyncio
@@ -22,13 +22,14 @@ from penstock.spine import ports, route
 Publish = Callable[[ports.Outgoing], Awaitable[ports.Published]]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True, eq=False)
 class _Queued:
-    """A command that has its place in the order, and the future that says what became of it."""
+    """A command that has its place in the order; `result` once it was tried, `awaited` when a call wants to know."""
 
     effect: Effect
     command: outbound_pb2.SendCommand
-    sent: "asyncio.Future[Sent]"
+    result: Sent | Exception | None = None
+    awaited: bool = False
 
 
 def command_id(event: message_pb2.Message, app: str, number: int) -> str:
@@ -37,11 +38,12 @@ def command_id(event: message_pb2.Message, app: str, number: int) -> str:
 
 
 class Turn:
-    """The effects of one run. `finish` when the handler has returned, `abandon` when it has not."""
+    """The effects of one run. Call `finish` when the handler has returned, then `abandon` in any case."""
 
     def __init__(self, app: str, context: contexts.Context, event: message_pb2.Message, publish: Publish) -> None:
         self._app, self._context, self._event, self._publish = app, context, event, publish
         self._number = 0
+        self._calls: list[_Queued] = []
         self._queue: collections.deque[_Queued] = collections.deque()
         self._publishing = asyncio.Lock()
         self._failure: errors.Unavailable | None = None
@@ -50,67 +52,85 @@ class Turn:
     def send(self, effect: Effect) -> Coroutine[Any, Any, Sent]:
         """Take the next number now; the coroutine returns when the command is stored.
 
-        Raises Rejected for what cannot be sent, and when the run is over. A call whose coroutine is never awaited is
+        Raises Rejected for what cannot be sent, or once the run is over. A call whose coroutine is never awaited is
         published by `finish`.
         """
         if self._over:
-            raise errors.Rejected(
-                "handler_returned",
-                "the handler of this message has ended, so nothing can be sent from it any more",
-                hint="Await what the handler starts before it returns.",
-            )
+            raise _ended()
+        # A call that is refused below has its number too: the next run may word it differently and be taken.
+        number, self._number = self._number, self._number + 1
         made = wire.command(
             self._event,
             effect,
-            command_id=command_id(self._event, self._app, self._number),
+            command_id=command_id(self._event, self._app, number),
             app=self._app,
             now=datetime.now(UTC),
         )
-        self._number += 1
-        queued = _Queued(effect, made, asyncio.get_running_loop().create_future())
+        queued = _Queued(effect, made)
+        self._calls.append(queued)
         self._queue.append(queued)
         return self._wait(queued)
 
     async def _wait(self, queued: _Queued) -> Sent:
+        queued.awaited = True
         await self._flush()
-        return await queued.sent
+        if isinstance(queued.result, Exception):
+            raise queued.result
+        if queued.result is None:
+            raise _ended()
+        return queued.result
 
     async def _flush(self) -> None:
-        """Publish what is queued, one at a time and in order, whoever calls."""
+        """Publish what is queued, one at a time and in order, whoever calls.
+
+        A command leaves the queue when its fate is known: a cancelled call leaves it there for `finish`. Once the bus
+        could not take one, nothing may overtake it: Unavailable, for every later call as well.
+        """
         async with self._publishing:
             while self._queue:
-                queued = self._queue.popleft()
+                if self._failure is not None:
+                    raise self._failure
+                queued = self._queue[0]
                 try:
-                    queued.sent.set_result(await self._store(queued))
-                except BaseException as error:
-                    if isinstance(error, errors.Rejected):
-                        queued.sent.set_exception(error)
-                        continue
-                    queued.sent.cancel()
+                    queued.result = await self._store(queued)
+                except errors.Unavailable as error:
+                    self._failure = error
                     raise
+                except Exception as error:  # noqa: BLE001 - raised again where the call is awaited, or by `finish`
+                    queued.result = error
+                if self._queue and self._queue[0] is queued:
+                    self._queue.popleft()
 
     async def _store(self, queued: _Queued) -> Sent:
-        """Publish one command, unless an earlier one could not be: nothing may overtake it."""
-        if self._failure is not None:
-            raise self._failure
-        with telemetry.span(f"{self._app} {queued.effect.act}", self._context) as context:
-            try:
-                published = await self._publish(route.OUTBOUND.encode(context, queued.command))
-            except errors.Unavailable as error:
-                self._failure = error
-                raise
-        metrics.commands.labels(self._app, queued.effect.act.value).inc()
+        act = queued.effect.act.value
+        with telemetry.span(f"app_{self._app} {act}", self._context) as context:
+            published = await self._publish(route.OUTBOUND.encode(context, queued.command))
+        metrics.commands.labels(self._app, act).inc()
         return Sent(queued.command.command_id, published.duplicate)
 
     async def finish(self) -> None:
-        """Publish what was never awaited. Raises Unavailable when anything could not be published: run it all again."""
+        """Publish what was never awaited, and fail where a handler did not look.
+
+        Raises Unavailable when anything could not be published (even if the handler swallowed that: it has to be run
+        again), and the error of a call that was never awaited.
+        """
         self._over = True
         await self._flush()
         if self._failure is not None:
             raise self._failure
+        for queued in self._calls:
+            if isinstance(queued.result, Exception) and not queued.awaited:
+                raise queued.result
 
     def abandon(self) -> None:
         """Send nothing more from this run, not even from tasks that the handler left behind."""
         self._over = True
-        while self._queue:
-            self._queue.popleft().sent.cancel()
+        self._queue.clear()
+
+
+def _ended() -> errors.Rejected:
+    return errors.Rejected(
+        "handler_ended",
+        "the handler of this message has ended, so nothing more can be sent from it",
+        hint="Await what the handler starts before it returns.",
+    )

@@ -55,6 +55,13 @@ def sender(event: message_pb2.Message) -> Sender:
     return Sender(known.id, known.display_name, _SENDERS.get(known.kind, SenderKind.UNKNOWN))
 
 
+def sent_by(sender: Sender) -> message_pb2.Sender:
+    """Somebody as they travel; the way back of `sender`."""
+    kinds = {known: number for number, known in _SENDERS.items()}
+    number = kinds.get(sender.kind, message_pb2.SENDER_KIND_UNSPECIFIED)
+    return message_pb2.Sender(id=sender.id, display_name=sender.name, kind=number)
+
+
 def attachments(event: message_pb2.Message) -> tuple[Attachment, ...]:
     """The files that came with it."""
     return tuple(
@@ -86,7 +93,7 @@ def command(
         conversation=event.conversation,
         thread=event.thread,
         text=effect.text,
-        attachments=[_attachment(file) for file in effect.attachments],
+        attachments=[attachment(file) for file in effect.attachments],
         on_ambiguous=_ON_AMBIGUOUS[effect.on_ambiguous],
         app=app,
         cause_event_id=event.event_id,
@@ -112,7 +119,8 @@ def _relate(made: outbound_pb2.SendCommand, effect: Effect) -> None:
         made.target_command_id = effect.target
 
 
-def _attachment(file: Attachment) -> message_pb2.Attachment:
+def attachment(file: Attachment) -> message_pb2.Attachment:
+    """A file as it travels."""
     return message_pb2.Attachment(
         id=file.id,
         name=file.name,

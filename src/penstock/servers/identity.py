@@ -93,7 +93,7 @@ def read(path: Path) -> Identity | None:
     """The identity in this file; None when there is none, or it is not what we write (then it proves nothing)."""
     with contextlib.suppress(FileNotFoundError, ValueError, TypeError, KeyError):
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        found = Identity(**values)
-        if isinstance(found.pid, int) and isinstance(found.started, str) and isinstance(found.ports, dict):
-            return found
+        ports = {str(use): int(port) for use, port in values.pop("ports").items()}
+        texts = {field.name: str(values[field.name]) for field in dataclasses.fields(Identity) if field.type is str}
+        return Identity(pid=int(values["pid"]), ports=ports, **texts)
     return None

@@ -89,6 +89,6 @@ class ServersSettings:
         )
 
 
-def _require(holds: bool, field: str, rule: str) -> None:  # noqa: FBT001 - reads as a sentence where it is called
+def _require(holds: bool, field: str, rule: str) -> None:
     if not holds:
         raise errors.Rejected("bad_setting", f"servers.{field} {rule}", field=f"servers.{field}")

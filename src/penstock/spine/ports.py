@@ -227,7 +227,8 @@ class Spine(Administration, Protocol):
         """Read a stream without a durable: from sequence `after` + 1, or what comes from now on when None.
 
         "Now" is the first time that it is asked for an item. Nothing needs to be settled. Closing it (with
-        `contextlib.aclosing`) removes what was made for it, and nothing else. Raises Rejected `no_stream`.
+        `contextlib.aclosing`) removes what was made for it, and nothing else. Raises Rejected `no_stream`,
+        or `not_browsable` for a work queue (each of its messages is for one consumer).
         """
         ...
 

@@ -83,14 +83,9 @@ def _imports_by_name(node: ast.AST) -> bool:
 )
 def google_means_protobuf(root: Path) -> list[str]:
     """The vendors contract knows only the first name of a library, and this one is shared."""
-    found: list[str] = []
-    for file in tree.python_files(root, *tree.PRODUCT):
-        for node in ast.walk(file.tree):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom):
-                names = [f"{node.module}.{alias.name}" for alias in node.names]
-            wrong = [
-                name for name in names if name.split(".")[0] == "google" and not name.startswith("google.protobuf")
-            ]
-            found += [file.at(node, f"{name} is another vendor than google.protobuf") for name in wrong]
-    return found
+    return [
+        f"{file.name}: {name} is another vendor than google.protobuf"
+        for file in tree.python_files(root, *tree.PRODUCT)
+        for name in file.imports()
+        if name.split(".")[0] == "google" and not name.startswith("google.protobuf")
+    ]

@@ -20,8 +20,8 @@ ID: Final = "webhook-id"
 TIMESTAMP: Final = "webhook-timestamp"
 SIGNATURE: Final = "webhook-signature"
 
-TOLERANCE_S: Final = 300
-"""Seconds by which `webhook-timestamp` may differ from our clock, either way."""
+TOLERANCE_S: Final = 300.0
+"""Seconds by which `webhook-timestamp` may differ from our clock, either way, unless told otherwise."""
 
 SIGNATURES: Final = 16
 """Signatures looked at in one header; a platform that rotates its secret sends two."""
@@ -67,7 +67,7 @@ def sign(credentials: ports.Credentials, message_id: str, unix_time: int, body: 
     return {ID: message_id, TIMESTAMP: str(unix_time), SIGNATURE: " ".join(signatures)}
 
 
-def verify(request: ports.WebhookRequest, credentials: ports.Credentials) -> None:
+def verify(request: ports.WebhookRequest, credentials: ports.Credentials, *, tolerance_s: float = TOLERANCE_S) -> None:
     """Raise Rejected (401) unless one live secret signed this id, this timestamp and this body, and recently.
 
     The signature is checked before the timestamp, so that only who knows a secret hears that clocks differ.
@@ -84,8 +84,8 @@ def verify(request: ports.WebhookRequest, credentials: ports.Credentials) -> Non
     keys = _usable_keys(credentials)
     if not _matches(offered, keys, _content(message_id, timestamp, request.body)):
         raise _unauthorised("wrong_signature", "no live secret of the account made this signature", SIGNATURE)
-    if abs(request.received_at.timestamp() - int(timestamp)) > TOLERANCE_S:
-        raise _unauthorised("stale_signature", f"{TIMESTAMP} is more than {TOLERANCE_S} s away from now", TIMESTAMP)
+    if abs(request.received_at.timestamp() - int(timestamp)) > tolerance_s:
+        raise _unauthorised("stale_signature", f"{TIMESTAMP} is more than {tolerance_s:g} s away from now", TIMESTAMP)
 
 
 def _usable_keys(credentials: ports.Credentials) -> list[bytes]:

@@ -36,8 +36,10 @@ class State(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Claimed:
-    """The row is ours: the platform has been asked `attempts` times, a claim to send included, and `ambiguities` of
-    those ended without anybody knowing how.
+    """The row is ours.
+
+    The platform has been asked `attempts` times, a claim to send included, and `ambiguities` of those ended without
+    anybody knowing how.
     """
 
     attempts: int
@@ -63,7 +65,10 @@ class Refusal:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt ended, to be stored. `after_s` is when to try again, for WAITING."""
+    """How an attempt ended, to be stored.
+
+    For WAITING: `after_s` is when to try again, and `uncertain` says that this very attempt may have got through.
+    """
 
     state: State
     attempts: int
@@ -72,6 +77,7 @@ class Outcome:
     code: str = ""
     detail: str = ""
     after_s: float = 1.0
+    uncertain: bool = False
 
 
 def fingerprint(command: outbound_pb2.SendCommand) -> bytes:
@@ -157,7 +163,7 @@ def after_sending(
     if ambiguities > _allowed(command, resends):
         return _unknown(attempts, ambiguities)
     after_s = answer.after_s if isinstance(answer, errors.Unavailable) else 1.0
-    return Outcome(State.WAITING, attempts, ambiguities, code=answer.code, after_s=after_s)
+    return Outcome(State.WAITING, attempts, ambiguities, code=answer.code, after_s=after_s, uncertain=True)
 
 
 def _allowed(command: outbound_pb2.SendCommand, resends: int) -> int:

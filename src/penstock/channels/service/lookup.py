@@ -19,6 +19,8 @@ from penstock.channels.service import stores
 from penstock.channels.store import accounts
 from penstock.sealing import sealer as sealing
 
+PURPOSE: Final = "channel-secret"
+
 KNOWN: Final = 10_000
 MISSING: Final = 1_000
 UNKNOWN_AT_ONCE: Final = 3
@@ -89,7 +91,7 @@ class AccountLookup:
             else:
                 async with self._unknown:
                     found = await self._store.find(account)
-            entry = self._opened(found, until) if found else None
+            entry = await self._opened(found, until) if found else None
             if self._loading.get(account) is asyncio.current_task():
                 self._remember(account, entry)
             return entry
@@ -109,18 +111,23 @@ class AccountLookup:
         while len(self._known) > KNOWN:
             self._known.popitem(last=False)
 
-    def _opened(self, found: accounts.FoundAccount, until: float) -> _Entry:
+    async def _opened(self, found: accounts.FoundAccount, until: float) -> _Entry:
         account = dataclasses.replace(found.account, channel=self._channels.resolve(found.account.channel))
-        secrets = tuple(self._open(account, secret) for secret in found.secrets)
-        return _Entry(account, ports.Credentials(secrets), until)
+        secrets = [await self._open(account, secret) for secret in found.secrets]
+        return _Entry(account, ports.Credentials(tuple(secrets)), until)
 
-    def _open(self, account: ports.Account, secret: model.SealedSecret) -> settings.Secret:
-        return settings.Secret(self._sealer.open(secret.bytes, sealed_for(account.tenant, account.id)).decode())
+    async def _open(self, account: ports.Account, secret: model.SealedSecret) -> settings.Secret:
+        try:
+            plain = await self._sealer.open(account.tenant, PURPOSE, owner(account.id, secret.id), secret.bytes)
+        except errors.Rejected as error:
+            # This process lacks the key. That is not the platform's fault: it shall ask again, not give up.
+            raise errors.Unavailable(error.code, error.detail, hint=error.hint, after_s=30.0) from None
+        return settings.Secret(plain.decode())
 
 
-def sealed_for(tenant: ids.TenantId, account: str) -> bytes:
-    """What a secret is bound to: in another tenant's or account's row it does not open."""
-    return f"penstock/channels/account_secret/{tenant}/{account}".encode()
+def owner(account: str, secret: str) -> str:
+    """What a sealed secret is bound to besides its tenant: in another row it does not open."""
+    return f"{account}/{secret}"
 
 
 def _heard(task: asyncio.Task[_Entry | None]) -> None:

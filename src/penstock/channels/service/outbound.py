@@ -38,7 +38,7 @@ refused = telemetry.counter(
 ambiguous = telemetry.counter(
     "penstock_outbound_ambiguous_total",
     labels=("channel",),
-    meaning="Attempts of which nobody knows whether the platform took them: it did not answer, or a process died.",
+    meaning="Commands whose receipt says ambiguous: a process died while sending, or the platform did not answer.",
     remedy="A steady rate: the platform is slow (raise channels.send_deadline_s) or processes are being killed.",
 )
 retries = telemetry.counter(
@@ -81,6 +81,7 @@ class Outbound:
         """`said(account)` is called when a reply can be read by a terminal."""
         self._where, self._commands, self._limits, self._clock, self._said = where, commands, limits, clock, said
         self._holder = ids.new_id()
+        # Never more than were being sent when Postgres went away: without it nothing new is claimed.
         self._unsaved: dict[tuple[str, str], model.Outcome] = {}
 
     async def perform(self, context: contexts.Context, command: outbound_pb2.SendCommand) -> None:
@@ -165,18 +166,14 @@ class Outbound:
     ) -> model.Outcome:
         return model.after_sending(command, claimed, answer, resends=self._limits.resends)
 
-    async def _save(
-        self, context: contexts.Context, command: outbound_pb2.SendCommand, outcome: model.Outcome
-    ) -> None:
+    async def _save(self, context: contexts.Context, command: outbound_pb2.SendCommand, outcome: model.Outcome) -> None:
         """Store the end of an attempt; what cannot be stored now stays remembered, so that it is not sent again."""
         label, now = self._where.label(command.channel), self._clock.now()
         final, sent = outcome.state.final, outcome.state is model.State.SENT
         receipt = route.RECEIPT.encode(context, model.receipt(command, outcome, now)) if final else None
         numbered = sent and label == accounts.TERMINAL
         try:
-            await self._commands.finish(
-                command, outcome, holder=self._holder, receipt=receipt, numbered=numbered
-            )
+            await self._commands.finish(command, outcome, holder=self._holder, receipt=receipt, numbered=numbered)
         except errors.Unavailable:
             retries.labels(label, "unsaved").inc()
             raise
@@ -191,8 +188,8 @@ class Outbound:
             retries.labels(label, "ambiguous" if outcome.uncertain else "unavailable").inc()
         else:
             ended.labels(label, state.value).inc()
-        if outcome.uncertain:
-            ambiguous.labels(label).inc()
+            if outcome.ambiguities:
+                ambiguous.labels(label).inc()
         if state is model.State.SENT and command.HasField("created_at"):
             age_s = self._clock.now().timestamp() - command.created_at.ToNanoseconds() / 1e9
             seconds.labels(label).observe(max(0.0, age_s))

@@ -82,8 +82,6 @@ class KeepsCommands(Protocol):
 class ReadsReplies(Protocol):
     """See `store.commands.CommandStore`."""
 
-    async def replies(
-        self, tenant: ids.TenantId, account: str, *, after: int, limit: int
-    ) -> Sequence[commands.Reply]:
+    async def replies(self, tenant: ids.TenantId, account: str, *, after: int, limit: int) -> Sequence[commands.Reply]:
         """What apps said after a sequence, in order."""
         ...

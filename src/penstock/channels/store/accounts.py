@@ -22,8 +22,8 @@ select id, sealed from channels.account_secret
 where tenant = %s and account = %s and retired_at is null order by created_at desc, id desc limit 2"""
 _ADD_SECRET = """
 insert into channels.account_secret (tenant, account, id, sealed)
-select %s, %s, %s, %s where
-    (select count(*) from channels.account_secret where tenant = %s and account = %s and retired_at is null) < %s"""
+select tenant, id, %s::text, %s::bytea from channels.account where tenant = %s and id = %s and 2 > (
+    select count(*) from channels.account_secret where tenant = %s and account = %s and retired_at is null)"""
 _RETIRE_SECRET = """
 update channels.account_secret set retired_at = now(), sealed = null
 where tenant = %s and account = %s and id = %s and retired_at is null"""
@@ -61,7 +61,7 @@ class AccountStore:
         return FoundAccount(_account(found), [model.SealedSecret(id, bytes(raw)) for id, raw in sealed])
 
     async def insert(self, account: ports.Account, secret: model.SealedSecret) -> None:
-        """Write a new account with its first secret. Raises Rejected `conflict` when the tenant has one of that name."""
+        """Write a new account with its first secret. Raises Rejected `conflict` when its tenant has that name."""
         tenant, id = account.tenant, account.id
         async with self._database.transaction("channels", [tenant]) as transaction:
             await transaction.execute(
@@ -102,7 +102,7 @@ class AccountStore:
             )
             added = await transaction.execute(
                 _ADD_SECRET,
-                (tenant, account, secret.id, secret.bytes, tenant, account, model.LIVE_SECRETS),
+                (secret.id, secret.bytes, tenant, account, tenant, account),
             )
         return added == 1
 

@@ -13,7 +13,8 @@ from penstock.state import outbox
 
 _INSERT: Final = """
 insert into channels.message (tenant, account, received_at, event_id, conversation, sender, body, body_hash)
-select %s, %s, %s, e.* from unnest(%s::text[], %s::text[], %s::text[], %s::bytea[], %s::bytea[]) as e
+select %s::text, %s::text, %s::timestamptz, e.*
+from unnest(%s::text[], %s::text[], %s::text[], %s::bytea[], %s::bytea[]) as e
 on conflict (tenant, account, event_id) do nothing
 returning event_id"""
 _STORED: Final = """

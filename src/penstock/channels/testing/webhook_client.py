@@ -91,11 +91,12 @@ class _Connection(asyncio.Protocol):
         self._transport.write(request)
         try:
             return await answer
+        except (OSError, asyncio.CancelledError):
+            self._answer = None
+            self.cut()  # what arrives later belongs to nobody
+            raise
         finally:
             timer.cancel()
-            if self._answer is not None:  # failed or cancelled: what arrives later belongs to nobody
-                self._answer = None
-                self.cut()
 
     def cut(self) -> None:
         """Close without waiting."""

@@ -83,6 +83,7 @@ class WebhookPlatform:
 
     def __init__(self, run: str) -> None:
         self.arrivals: list[Arrival] = []
+        self.arrivals_by_conversation: dict[str, list[Arrival]] = {}
         self.duplicates = 0
         self._run = run
         self._number = 0
@@ -137,6 +138,7 @@ class WebhookPlatform:
     def record(self, arrival: Arrival) -> None:
         """Keep what arrived."""
         self.arrivals.append(arrival)
+        self.arrivals_by_conversation.setdefault(arrival.command.conversation, []).append(arrival)
         self.duplicates += arrival.duplicate
 
     def _act(self, kind: str, command: Command) -> str | None:

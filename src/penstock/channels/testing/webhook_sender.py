@@ -16,7 +16,7 @@ import msgspec
 from penstock.base import clock as clocks
 from penstock.channels.testing import webhook_client, webhook_platform, webhook_signature
 
-WRONG_SECRET: Final = "whsec_d3JvbmctLXdyb25nLS13cm9uZy0td3Jvbmc="  # noqa: S105 - nobody's secret
+WRONG_SECRET: Final = "whsec_d3JvbmctLXdyb25nLS13cm9uZy0td3Jvbmc="
 """A well-formed secret that no account has."""
 
 _RETRY_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
@@ -77,9 +77,14 @@ class WebhookSender:
         self.clock = clock
         self.home = ""
         self.files: dict[str, bytes] = {}
-        self._keys_to_sign = [webhook_signature.key_from(secret) for secret in secrets]
+        self._keys: list[bytes] = []
+        self.use_secrets(secrets)
         self._patience_s = patience_s
         self._client: webhook_client.WebhookClient | None = None
+
+    def use_secrets(self, secrets: Sequence[str]) -> None:
+        """Sign with, and expect signatures of, these secrets from now on: `whsec_...`, newest first."""
+        self._keys = [webhook_signature.key_from(secret) for secret in secrets]
 
     def connect(self, webhook_url: str) -> None:
         """Post to this account's URL from now on."""
@@ -139,9 +144,7 @@ class WebhookSender:
         if utterance := self.platform.find(conversation, message_id):
             (utterance.reactions.remove if removed else utterance.reactions.append)(reaction)
         kind = "reaction.removed" if removed else "reaction.added"
-        return await self._change(
-            kind, conversation, message_id, {"reaction": reaction, "sender": _person(sender)}
-        )
+        return await self._change(kind, conversation, message_id, {"reaction": reaction, "sender": _person(sender)})
 
     async def pin(self, conversation: str, message_id: str) -> Posted:
         """Somebody pins a message."""
@@ -170,14 +173,14 @@ class WebhookSender:
             latency_s = time.perf_counter() - started_s
             wait_s = wait_s or _RETRY_S[min(attempts, len(_RETRY_S) - 1)]
             attempts += 1
-            settled = status != 0 and status != 429 and status < 500
+            settled = status not in (0, 429) and status < 500
             if settled or latency_s + wait_s > self._patience_s:
                 return Posted(event_id, message_id, webhook_id, status, latency_s, attempts, answer, body)
             await asyncio.sleep(wait_s)
 
     def sign(self, webhook_id: str, body: bytes, forgery: Forgery = Forgery()) -> dict[str, str]:
         """The headers of a request with this body, forged as told."""
-        key = self._keys_to_sign[1 if forgery.second_secret else 0]
+        key = self._keys[1 if forgery.second_secret else 0]
         if forgery.wrong_secret:
             key = webhook_signature.key_from(WRONG_SECRET)
         timestamp = str(int(self.clock.now().timestamp() - forgery.age_s))
@@ -194,9 +197,7 @@ class WebhookSender:
         data = {"message_id": message_id, "sender": _person(sender), **fields}
         files = [file["name"] for file in fields.get("attachments", ())]
         text, reply_to = fields["text"], fields.get("reply_to", "")
-        self.platform.said(
-            conversation, webhook_platform.Utterance(message_id, sender, text, reply_to, files=files)
-        )
+        self.platform.said(conversation, webhook_platform.Utterance(message_id, sender, text, reply_to, files=files))
         return await self._event("message.created", conversation, data, forgery)
 
     async def _change(self, kind: str, conversation: str, message_id: str, fields: Mapping[str, Any]) -> Posted:

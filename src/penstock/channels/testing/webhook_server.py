@@ -47,6 +47,7 @@ class WebhookServer:
         self.connections = 0
         self._server: asyncio.Server | None = None
         self._open: set[_Connection] = set()
+        self._quiet = asyncio.Event()
 
     async def start(self) -> None:
         """Listen, on a free port the first time and on the same one afterwards."""
@@ -63,16 +64,21 @@ class WebhookServer:
         server.close()
         for connection in list(self._open):
             connection.cut()
+        if self._open:
+            await self._quiet.wait()
         await server.wait_closed()
 
     def opened(self, connection: "_Connection") -> None:
         """Remember a connection, to cut it when stopping."""
         self.connections += 1
         self._open.add(connection)
+        self._quiet.clear()
 
     def closed(self, connection: "_Connection") -> None:
         """Forget a connection."""
         self._open.discard(connection)
+        if not self._open:
+            self._quiet.set()
 
 
 class _Connection(asyncio.Protocol):

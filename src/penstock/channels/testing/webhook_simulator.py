@@ -24,6 +24,10 @@ from penstock.base import clock as clocks
 from penstock.base import ids
 from penstock.channels.testing import webhook_platform, webhook_sender, webhook_server, webhook_signature
 
+Posted = webhook_sender.Posted
+Forgery = webhook_sender.Forgery
+Arrival = webhook_platform.Arrival
+
 _envelopes: Final = msgspec.json.Decoder(webhook_platform.Envelope)
 
 
@@ -68,10 +72,10 @@ class WebhookSimulator(webhook_sender.WebhookSender):
         platform = webhook_platform.WebhookPlatform(run or ids.new_id()[-8:])
         super().__init__(secrets, platform=platform, clock=clock, patience_s=patience_s)
         self.faults: list[str] = []
-        self._keys = [webhook_signature.key_from(secret) for secret in secrets]
         self._behaviours: list[Behaviour] = []
         self._uses: dict[int, int] = {}
         self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._expecting: dict[str, list[tuple[int, asyncio.Future[None]]]] = {}
         self._server = webhook_server.WebhookServer(self._respond)
 
     @property
@@ -91,7 +95,7 @@ class WebhookSimulator(webhook_sender.WebhookSender):
 
     def arrivals_in(self, conversation: str) -> list[webhook_platform.Arrival]:
         """The sound requests of one conversation, in order."""
-        return [arrival for arrival in self.platform.arrivals if arrival.command.conversation == conversation]
+        return list(self.platform.arrivals_by_conversation.get(conversation, ()))
 
     def conversation(self, name: str) -> list[webhook_platform.Utterance]:
         """What people in a conversation see now."""
@@ -118,6 +122,18 @@ class WebhookSimulator(webhook_sender.WebhookSender):
         self._waiting.append((condition, future))
         async with asyncio.timeout(timeout_s):
             await future
+
+    async def arrived(self, conversation: str, count: int, *, timeout_s: float = 10.0) -> list[Arrival]:
+        """Wait until `count` sound requests of one conversation are there: cheap however many wait at once.
+
+        Raises TimeoutError.
+        """
+        if len(self.platform.arrivals_by_conversation.get(conversation, ())) < count:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._expecting.setdefault(conversation, []).append((count, future))
+            async with asyncio.timeout(timeout_s):
+                await future
+        return self.arrivals_in(conversation)
 
     async def start(self) -> None:
         """Listen on a free port of loopback."""
@@ -170,6 +186,7 @@ class WebhookSimulator(webhook_sender.WebhookSender):
             time.perf_counter(), webhook_id, kind, command, duplicate, bool(message_id), status, message_id or ""
         )
         self.platform.record(arrival)
+        self._tell(command.conversation)
         self._wake()
         headers = {"content-type": "application/json"}
         if behaviour.retry_after:
@@ -192,6 +209,19 @@ class WebhookSimulator(webhook_sender.WebhookSender):
         self.faults.append(fault)
         self._wake()
         return webhook_server.Reply(status, {"content-type": "application/json"}, msgspec.json.encode({"error": fault}))
+
+    def _tell(self, conversation: str) -> None:
+        """Wake who expects this conversation to grow."""
+        expecting = self._expecting.pop(conversation, None)
+        if expecting:
+            count = len(self.platform.arrivals_by_conversation[conversation])
+            for expected, future in expecting:
+                if future.done():
+                    continue
+                if expected <= count:
+                    future.set_result(None)
+                else:
+                    self._expecting.setdefault(conversation, []).append((expected, future))
 
     def _wake(self) -> None:
         if not self._waiting:

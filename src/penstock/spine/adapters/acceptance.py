@@ -25,6 +25,10 @@ _BLOCK_BYTES: Final = 12
 """`NATS/1.0`, its line end, and the empty line that ends the block."""
 
 
+ENTRY_HEADERS_BYTES: Final = 256
+"""Room for the headers that writing a bucket's entry needs."""
+
+
 def message(outgoing: ports.Outgoing, limit_bytes: int) -> None:
     """Refuse a message that may not be stored. Raises Rejected `bad_subject`, `bad_header` or `too_large`."""
     if not _GRAMMAR.fullmatch(outgoing.subject):
@@ -53,10 +57,24 @@ def key(name: str) -> None:
         raise errors.Rejected("bad_key", "a key is letters, digits and '_/=-', with single dots inside", field="key")
 
 
+def entry(name: str, value: bytes, limit_bytes: int) -> None:
+    """Refuse what cannot be written to a bucket. Raises Rejected `bad_key` or `too_large`."""
+    key(name)
+    if len(value) + ENTRY_HEADERS_BYTES > limit_bytes:
+        raise _too_large(limit_bytes)
+
+
 def bucket(name: str) -> None:
     """Refuse what cannot name a bucket. Raises Rejected `bad_bucket`."""
     if not _BUCKET.fullmatch(name):
         raise errors.Rejected("bad_bucket", "a bucket's name is letters, digits, '-' and '_'", field="bucket")
+
+
+def conflict(name: str) -> errors.Rejected:
+    """What `create` and `update` of a bucket raise when somebody else wrote the key."""
+    return errors.Rejected(
+        "revision_conflict", f"key {name!r} was written by somebody else", hint="Read it again.", status=409
+    )
 
 
 def _check(headers: Mapping[str, str], body: bytes, limit_bytes: int) -> None:
@@ -69,12 +87,16 @@ def _check(headers: Mapping[str, str], body: bytes, limit_bytes: int) -> None:
     # Four bytes is the most that UTF-8 needs for one character: most messages are let through without encoding twice.
     most = len(body) + len(names) + 4 * len(values) + _LINE_BYTES * len(headers) + _BLOCK_BYTES
     if most > limit_bytes and encoded_bytes(headers.items()) + len(body) > limit_bytes:
-        raise errors.Rejected(
-            "too_large",
-            f"headers and body are larger than the server's limit of {limit_bytes} bytes",
-            hint="Send a reference to an object instead.",
-            status=413,
-        )
+        raise _too_large(limit_bytes)
+
+
+def _too_large(limit_bytes: int) -> errors.Rejected:
+    return errors.Rejected(
+        "too_large",
+        f"headers and body are larger than the server's limit of {limit_bytes} bytes",
+        hint="Send a reference to an object instead.",
+        status=413,
+    )
 
 
 def encoded_bytes(headers: Iterable[tuple[str, str]]) -> int:

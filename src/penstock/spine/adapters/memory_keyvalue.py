@@ -1,12 +1,10 @@
 """Key-value buckets in memory: the latest value by key, revisions over the whole bucket, and watchers."""
 
 import asyncio
-import contextlib
 import dataclasses
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from penstock.base import clock as clocks
-from penstock.base import errors
 from penstock.spine import ports
 from penstock.spine.adapters import acceptance
 
@@ -22,8 +20,8 @@ class Written:
 class MemoryBucket:
     """One bucket. Watchers read on from a revision, so that they miss nothing while their client is offline."""
 
-    def __init__(self, clock: clocks.Clock, max_age_s: float) -> None:
-        self._clock, self._max_age_s = clock, max_age_s
+    def __init__(self, clock: clocks.Clock, *, max_age_s: float, limit_bytes: int) -> None:
+        self._clock, self._max_age_s, self.limit_bytes = clock, max_age_s, limit_bytes
         self._latest: dict[str, Written] = {}
         self._revision = 0
         self.changed = asyncio.Event()
@@ -40,9 +38,13 @@ class MemoryBucket:
         self._revision += 1
         self._latest.pop(key, None)
         self._latest[key] = Written(ports.Entry(key, value, self._revision), self._clock.monotonic())
+        self.announce()
+        return self._revision
+
+    def announce(self) -> None:
+        """Wake every watcher."""
         announced, self.changed = self.changed, asyncio.Event()
         announced.set()
-        return self._revision
 
     def since(self, revision: int) -> list[ports.Entry]:
         """The latest entry of every key that changed after a revision, in the order in which they changed."""
@@ -57,10 +59,15 @@ class MemoryBucket:
 
 
 class MemoryKeyValue:
-    """One client's view of a bucket; `online` waits until the client is connected, or raises Unavailable."""
+    """One client's view of a bucket.
 
-    def __init__(self, bucket: MemoryBucket, online: Callable[[], Awaitable[None]]) -> None:
-        self._bucket, self._online = bucket, online
+    `online` waits until the client is connected or its deadline is over, `wait_online` for as long as it takes.
+    """
+
+    def __init__(
+        self, bucket: MemoryBucket, *, online: Callable[[], Awaitable[None]], wait_online: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._bucket, self._online, self._wait_online = bucket, online, wait_online
 
     async def get(self, key: str) -> ports.Entry | None:
         """The latest entry, or None."""
@@ -71,26 +78,26 @@ class MemoryKeyValue:
 
     async def put(self, key: str, value: bytes) -> int:
         """Write whatever is there."""
-        acceptance.key(key)
+        acceptance.entry(key, value, self._bucket.limit_bytes)
         await self._online()
         return self._bucket.write(key, bytes(value))
 
     async def create(self, key: str, value: bytes) -> int:
         """Write only if the key does not exist."""
-        acceptance.key(key)
+        acceptance.entry(key, value, self._bucket.limit_bytes)
         await self._online()
         entry = self._bucket.read(key)
         if entry is not None and entry.value is not None:
-            raise conflict(key)
+            raise acceptance.conflict(key)
         return self._bucket.write(key, bytes(value))
 
     async def update(self, key: str, value: bytes, *, revision: int) -> int:
         """Write only over that revision."""
-        acceptance.key(key)
+        acceptance.entry(key, value, self._bucket.limit_bytes)
         await self._online()
         entry = self._bucket.read(key)
         if (entry.revision if entry else 0) != revision:
-            raise conflict(key)
+            raise acceptance.conflict(key)
         return self._bucket.write(key, bytes(value))
 
     async def delete(self, key: str) -> None:
@@ -120,16 +127,3 @@ class MemoryKeyValue:
                 seen = entry.revision
                 yield entry
             await changed.wait()
-
-    async def _wait_online(self) -> None:
-        """A watch outlives every disconnection, however long."""
-        while True:
-            with contextlib.suppress(errors.Unavailable):
-                return await self._online()
-
-
-def conflict(key: str) -> errors.Rejected:
-    """What `create` and `update` raise when somebody else wrote."""
-    return errors.Rejected(
-        "revision_conflict", f"key {key!r} was written by somebody else", hint="Read it again.", status=409
-    )

@@ -62,9 +62,13 @@ class MemoryStream:
         self._size_bytes += size
         if message_id:
             self._seen[message_id] = (self.last_sequence, now_s)
+        self.announce()
+        return ports.Published(self.policy.name, self.last_sequence, duplicate=False)
+
+    def announce(self) -> None:
+        """Wake everybody who waits for a message."""
         announced, self.changed = self.changed, asyncio.Event()
         announced.set()
-        return ports.Published(self.policy.name, self.last_sequence, duplicate=False)
 
     def _make_room(self, size_bytes: int) -> None:
         limit = self.policy.max_bytes

@@ -25,6 +25,7 @@ _REJECTED: Final = {
     10100: "consumer_refused",
     10101: "consumer_refused",
     10099: "consumer_refused",
+    10084: "not_browsable",
     10054: "too_large",
     10060: "wrong_stream",
     **dict.fromkeys(WRONG_LAST_SEQUENCE, "revision_conflict"),

@@ -8,13 +8,14 @@ its parts when the connection is gone and when another one stands, whichever cli
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from penstock.base import errors, tasks, telemetry
 from penstock.spine.adapters import nats_replies
@@ -55,7 +56,7 @@ class Part(Protocol):
         """A connection stands. May be called again without a `detach` when it was lost meanwhile."""
         ...
 
-    async def detach(self, client: Client) -> None:
+    async def detach(self) -> None:
         """The connection is gone."""
         ...
 
@@ -106,6 +107,10 @@ class Link:
                 await asyncio.gather(connecting, return_exceptions=True)
                 await self._hang_up()
 
+    def open_later(self) -> None:
+        """Connect in the background, however long it takes; what the server refuses is logged."""
+        self._tasks.once("nats connect", self._connect())
+
     async def _connect(self) -> None:
         """Build a client and wait, however long, until it has connected."""
         client = self.client = Client()
@@ -154,7 +159,7 @@ class Link:
     async def _found(self, client: Client) -> None:
         if client is not self.client or self.closed:
             return
-        await client.subscribe(self._replies.renew(), cb=self._replies.receive)
+        await subscribe(client, self._replies.renew(), self._replies.receive)
         self._told = False
         self.ready.set()
         _log.info("nats connected", server=str(self.address))
@@ -167,7 +172,7 @@ class Link:
         self.ready.clear()
         self._replies.fail("disconnected", "the connection to NATS was lost")
         for part in list(self._parts):
-            await part.detach(client)
+            await part.detach()
 
     async def add(self, part: Part) -> None:
         """Attach a part now (if connected) and after every reconnection."""
@@ -240,8 +245,10 @@ class Link:
         if self.ready.is_set():
             with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
                 await self.client.flush(timeout=2)
-        self._replies.fail("spine_closed", "the connection to NATS was closed")
         self.ready.clear()
+        self._replies.fail("spine_closed", "the connection to NATS was closed")
+        for part in list(self._parts):
+            await part.detach()
         await self._hang_up()
 
     async def _hang_up(self) -> None:
@@ -255,3 +262,10 @@ def status(message: Msg) -> str:
     if message.data or not message.headers:
         return ""
     return message.headers.get("Status", "")
+
+
+async def subscribe(
+    client: Client, pattern: str, receive: Callable[[Msg], Awaitable[None]], *, queue: str = ""
+) -> Subscription:
+    """Subscribe on one client; `receive` must be a coroutine function."""
+    return await client.subscribe(pattern, queue, receive)  # pyright: ignore[reportUnknownMemberType]

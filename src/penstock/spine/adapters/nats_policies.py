@@ -42,7 +42,10 @@ def stream_policy(config: Mapping[str, Any]) -> stream.StreamPolicy:
 
 
 def consumer_config(policy: consumer.ConsumerPolicy) -> dict[str, Any]:
-    """The configuration of a durable. Backoff is ours (a retry carries its delay): the server's would replace the lease."""
+    """The configuration of a durable.
+
+    Backoff is ours (a retry carries its delay): the server's own would replace the lease.
+    """
     return {
         "durable_name": policy.name,
         "name": policy.name,

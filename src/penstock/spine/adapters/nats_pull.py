@@ -46,7 +46,7 @@ class Puller:
         self._link, self._take, self._lost = link, take, lost
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{address[0]}.{address[1]}"
         self._window, self._half = window, max(1, window // 2)
-        self._held, self._asked, self._number = 0, 0, 0
+        self._held, self._asked, self._number, self._generation = 0, 0, 0, 0
         self._paused, self._stopped = False, True
         self._inbox = ""
         self._subscription: Subscription | None = None
@@ -57,10 +57,17 @@ class Puller:
 
     async def start(self, client: Client) -> None:
         """Listen on a fresh inbox (an old one may still be filled by requests made before) and ask."""
+        await self.stop()
+        self._generation += 1
+        generation = self._generation
+
+        async def receive(message: Msg) -> None:
+            await self._receive(message, current=generation == self._generation and not self._stopped)
+
+        self._inbox = f"_INBOX.{secrets.token_hex(11)}"
+        self._subscription = await nats_link.subscribe(client, f"{self._inbox}.*", receive)
         self._stopped = False
         self._asked = 0
-        self._inbox = f"_INBOX.{secrets.token_hex(11)}"
-        self._subscription = await client.subscribe(f"{self._inbox}.*", cb=self._receive)
         self._heard_at = asyncio.get_running_loop().time()
         self._look_again()
         await self._refill()
@@ -98,14 +105,14 @@ class Puller:
         self._held -= 1
         await self._refill()
 
-    async def _receive(self, message: Msg) -> None:
-        self._heard_at = asyncio.get_running_loop().time()
+    async def _receive(self, message: Msg, *, current: bool) -> None:
         code = nats_link.status(message)
-        if self._subscription is None or message.sid != self._sid:
+        if not current:
             if not code:
                 with contextlib.suppress(errors.Unavailable):
                     await self._link.send(message.reply, b"-NAK")
             return
+        self._heard_at = asyncio.get_running_loop().time()
         if code:
             self._told(code, message.headers or {})
         else:
@@ -113,10 +120,6 @@ class Puller:
             self._held += 1
             self._take(message)
         await self._refill()
-
-    @property
-    def _sid(self) -> int:
-        return self._subscription.sid if self._subscription else -1
 
     def _told(self, code: str, headers: dict[str, str]) -> None:
         """A status: 100 is a heartbeat; others end a request and say how many messages it still waited for."""

@@ -207,23 +207,26 @@ class MemorySpine:
         acceptance.pattern(filter)
         await self._online()
         source = self.server.find_stream(stream)
+        if source.policy.retention == "workqueue":
+            raise errors.Rejected("not_browsable", f"stream {stream} is a work queue")
         position = source.last_sequence if after is None else min(after, source.last_sequence)
         while True:
+            await self._wait_online()
             changed = source.changed
             for stored in source.after(position, filter):
-                await self._wait_online()
                 position = stored.sequence
                 yield memory_consumer.MemoryDelivery(stored, stream=stream)
+                await self._wait_online()
             await changed.wait()
 
     async def _wait_online(self) -> None:
         """What lasts for ever outlives every disconnection, however long."""
         while True:
-            with contextlib.suppress(errors.Unavailable):
-                await self._online()
-                return
-            if self._closed:
-                raise errors.Unavailable("spine_closed", "the connection to the spine was closed")
+            try:
+                return await self._online()
+            except errors.Unavailable as error:
+                if error.code == "spine_closed":
+                    raise
 
     async def emit(self, signal: ports.Signal) -> None:
         """Send to whoever listens now."""
@@ -263,14 +266,18 @@ class MemorySpine:
             raise errors.Rejected("bad_bucket", "a bucket keeps 1-64 revisions of a key", field="history")
         found = self.server.buckets.get(bucket)
         if found is None:
-            found = self.server.buckets[bucket] = memory_keyvalue.MemoryBucket(self.server.clock, max_age_s)
-        return memory_keyvalue.MemoryKeyValue(found, self._online)
+            found = self.server.buckets[bucket] = memory_keyvalue.MemoryBucket(
+                self.server.clock, max_age_s=max_age_s, limit_bytes=self.server.payload_limit_bytes
+            )
+        return memory_keyvalue.MemoryKeyValue(found, online=self._online, wait_online=self._wait_online)
 
     async def close(self) -> None:
         """Hang up."""
         self._closed = True
         for part in (*self._subscriptions, *self._listeners):
             await part.close()
+        for kept in (*self.server.streams.values(), *self.server.buckets.values()):
+            kept.announce()
         if self._owns_server:
             self.server.stop()
 

@@ -1,0 +1,14 @@
+"""Which schemas this build has: one per room with tables, the shared tables of `state` first."""
+
+from penstock.database import migrations
+from penstock.state import outbox
+
+
+def rooms() -> tuple[migrations.RoomSchema, ...]:
+    """Every room's migrations, in the order in which they are applied."""
+    return (
+        migrations.RoomSchema("tenancy", migrations.from_folder("penstock.tenancy")),
+        migrations.RoomSchema("sealing", migrations.from_folder("penstock.sealing")),
+        migrations.RoomSchema("state", outbox.MIGRATIONS + migrations.from_folder("penstock.state")),
+        migrations.RoomSchema("channels", outbox.MIGRATIONS + migrations.from_folder("penstock.channels")),
+    )

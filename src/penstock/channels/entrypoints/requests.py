@@ -1,0 +1,85 @@
+"""Reads an ASGI request whole or refuses it early: how big, how slow and how odd it may be."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from datetime import datetime
+from typing import Any
+
+from penstock.base import errors
+from penstock.channels import ports
+
+Scope = MutableMapping[str, Any]
+Event = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """Header names in lower case, values as Latin-1 text; a repeated header is joined by ", " (RFC 9110, 5.3).
+
+    Raises Rejected `bad_header` for a control character.
+    """
+    found: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        if _CONTROL.search(value):
+            raise errors.Rejected("bad_header", "a header holds a control character", field=_printable(name))
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+def _printable(name: str) -> str:
+    return "".join(character for character in name if character.isascii() and character.isprintable())[:64]
+
+
+async def read_body(receive: Receive, headers: dict[str, str], *, limit_bytes: int, deadline_s: float) -> bytes:
+    """The body. Raises Rejected: 413 as soon as it is or says it is over the limit, 408 when it is slow, 400."""
+    length = headers.get("content-length", "")
+    if length:
+        if not (length.isascii() and length.isdigit()):
+            raise errors.Rejected("bad_length", "content-length must be a number", field="content-length")
+        # Compared by digits first: a length of a million digits is not worth a number.
+        if len(length.lstrip("0")) > 12 or int(length) > limit_bytes:
+            raise _too_large(limit_bytes)
+    try:
+        async with asyncio.timeout(deadline_s):
+            return await _collect(receive, limit_bytes)
+    except TimeoutError:
+        raise errors.Rejected(
+            "slow_body", f"the body did not arrive within {deadline_s:g} s", status=408, field="body"
+        ) from None
+
+
+async def _collect(receive: Receive, limit_bytes: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        event = await receive()
+        if event["type"] == "http.disconnect":
+            raise errors.Rejected("cut_short", "the connection ended before the body did", field="body")
+        chunk: bytes = event.get("body", b"")
+        size += len(chunk)
+        if size > limit_bytes:
+            raise _too_large(limit_bytes)
+        chunks.append(chunk)
+        if not event.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _too_large(limit_bytes: int) -> errors.Rejected:
+    return errors.Rejected("body_too_large", f"a body may have at most {limit_bytes} bytes", status=413, field="body")
+
+
+def request_of(scope: Scope, headers: dict[str, str], body: bytes, received_at: datetime) -> ports.WebhookRequest:
+    """The request as the services want it."""
+    return ports.WebhookRequest(
+        method=scope["method"],
+        path=scope["path"],
+        query=scope.get("query_string", b"").decode("latin-1"),
+        headers=headers,
+        body=body,
+        received_at=received_at,
+    )

@@ -1,0 +1,95 @@
+"""Settings become a running room: adapters, stores and services joined, and the pieces that roles are made of."""
+
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping
+
+from penstock.base import clock as clocks
+from penstock.base import context as contexts
+from penstock.channels import consumers, ports, registry, settings
+from penstock.channels.adapters import channel_terminal, channel_webhook
+from penstock.channels.entrypoints import terminal, webhooks
+from penstock.channels.service import accounts, directory, inbound, lookup, outbound, replies
+from penstock.channels.store import accounts as account_rows
+from penstock.channels.store import commands as command_rows
+from penstock.channels.store import messages as message_rows
+from penstock.database import pool
+from penstock.sealing import sealer as sealing
+from penstock.spine import ports as spine_ports
+
+lane_of = consumers.lane_of
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the room gets from the process that it runs in. `intake_open` must not block."""
+
+    database: pool.Database
+    sealer: sealing.Sealer
+    tenants: ports.Tenants
+    intake_open: Callable[[], bool] = lambda: True
+    clock: clocks.Clock = dataclasses.field(default_factory=clocks.SystemClock)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ChannelsRoom:
+    """The room's pieces: ASGI applications for the edge, a handler for the durable `outbound`, and accounts."""
+
+    webhooks: webhooks.Webhooks
+    terminal: terminal.Terminal
+    outbound: Callable[[contexts.Context, spine_ports.Delivery], Awaitable[None]]
+    accounts: accounts.Accounts
+    channels: Mapping[str, ports.Channel]
+    replies: replies.Replies
+
+    def stop(self) -> None:
+        """End what would keep the listener from draining (reply streams). Call it when draining begins."""
+        self.replies.stop()
+
+    async def close(self) -> None:
+        """Let go of the platforms' connections."""
+        self.stop()
+        for channel in self.channels.values():
+            await channel.close()
+
+
+def adapters() -> dict[str, ports.Channel]:
+    """Every channel that ships with Penstock, by slug."""
+    shipped: list[ports.Channel] = [channel_webhook.WebhookChannel(), channel_terminal.TerminalChannel()]
+    return {channel.name: channel for channel in shipped}
+
+
+def build(
+    limits: settings.ChannelsSettings, around: Surroundings, channels: Mapping[str, ports.Channel] | None = None
+) -> ChannelsRoom:
+    """Join the room. `channels` stand in for the shipped adapters in a test."""
+    found = adapters() if channels is None else channels
+    known, clock = registry.load(), around.clock
+    account_store = account_rows.AccountStore(around.database)
+    command_store = command_rows.CommandStore(around.database)
+    cached = lookup.AccountLookup(
+        account_store,
+        around.sealer,
+        channels=known,
+        clock=clock,
+        fresh_s=limits.account_cache_s,
+        missing_s=limits.missing_cache_s,
+    )
+    where = directory.Directory(known, found, cached, around.tenants, limits.suspended_retry_s)
+    told = replies.Replies(
+        where, command_store, most_per_account=limits.terminal_streams, poll_s=limits.terminal_poll_s
+    )
+    sending = outbound.Outbound(where, command_store, limits=limits, clock=clock, said=told.wake)
+    receiving = inbound.Inbound(where, message_rows.MessageStore(around.database), around.intake_open)
+    return ChannelsRoom(
+        webhooks.Webhooks(
+            receiving,
+            clock=clock,
+            body_limit_bytes=limits.body_limit_bytes,
+            body_deadline_s=limits.body_deadline_s,
+        ),
+        terminal.Terminal(told, clock=clock),
+        consumers.OutboundConsumer(sending).handle,
+        accounts.Accounts(where, account_store, around.sealer, cached),
+        found,
+        told,
+    )

@@ -1,0 +1,135 @@
+"""The process of an app: connect, answer until told to stop, finish what was begun, exit with a code that says how."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import Final
+
+from penstock.base import errors, settings, telemetry
+from penstock.sdk import connection, probes
+from penstock.sdk.app import App
+from penstock.sdk.replica import Replica
+from penstock.sdk.settings import SdkSettings
+from penstock.spine import ports
+from penstock.spine.adapters import spine_nats
+
+TRY_AGAIN_S: Final = 0.25
+LAST_WORDS_S: Final = 5.0
+
+_log = telemetry.logger("sdk.process")
+
+
+def run(app: App, tenants: Sequence[str]) -> None:
+    """Serve on a loop of its own until SIGTERM or SIGINT. Raises SystemExit with one line said when it cannot."""
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_until_told(app, tenants))
+    except errors.PenstockError as error:
+        end = "" if error.detail.endswith((".", "?", "!")) else "."
+        sys.stderr.write(f"penstock: {error.detail}{end} {error.hint}".rstrip() + "\n")
+        raise SystemExit(exit_code(error)) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def exit_code(error: errors.PenstockError) -> int:
+    """As the CLI's: 2 usage, 3 forbidden, 75 try again, 1 anything else."""
+    if isinstance(error, errors.Unavailable):
+        return 75
+    if isinstance(error, errors.Rejected):
+        return 3 if error.status in {401, 403} else 2
+    return 1
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, which is the faster one, where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+async def _until_told(app: App, tenants: Sequence[str]) -> None:
+    """Serve; the first signal cancels that, which drains, and a second one cancels the draining."""
+    configured = settings.load(SdkSettings, "sdk", {}, os.environ)
+    telemetry.configure_logs(level=configured.log_level)
+    loop, told = asyncio.get_running_loop(), False
+    serving = asyncio.create_task(serve(app, tenants), name=f"app {app.name}")
+
+    def stop() -> None:
+        nonlocal told
+        told = True
+        serving.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        await serving
+    except asyncio.CancelledError:
+        if not told:
+            raise
+
+
+async def serve(app: App, tenants: Sequence[str]) -> None:
+    """Answer until cancelled, then drain. Raises Rejected or Unavailable when it cannot begin."""
+    environ = os.environ
+    if not len(app.handlers):
+        raise errors.Rejected("no_handlers", f"the app {app.name} has no handler", hint="Write one: @app.on_message")
+    names = connection.tenants(tenants, environ)
+    configured = settings.load(SdkSettings, "sdk", {}, environ)
+    deadline = asyncio.get_running_loop().time() + configured.connect_s
+    async with _connected(app, configured, environ) as spine:
+        replicas = [Replica(app, name, spine, period_s=configured.heartbeat_s) for name in names]
+        pages = probes.Probes(lambda: spine.connected and all(replica.listening for replica in replicas))
+        if configured.probe_port:
+            await pages.start(configured.probe_host, configured.probe_port)
+        try:
+            for replica in replicas:
+                await _start(replica, deadline)
+            _log.info("app listens", app=app.name, consumers=[replica.policy.name for replica in replicas])
+            await asyncio.Event().wait()
+        finally:
+            _log.info("app drains", app=app.name)
+            await _drain(replicas, configured.drain_s)
+            pages.close()
+            _log.info("app stopped", app=app.name)
+
+
+@contextlib.asynccontextmanager
+async def _connected(app: App, configured: SdkSettings, environ: Mapping[str, str]) -> AsyncGenerator[ports.Spine]:
+    found = connection.find(environ)
+    spine = await spine_nats.NatsSpine.connect(
+        found.url.reveal(),
+        user=found.user,
+        password=found.password.reveal(),
+        name=f"app {app.name}",
+        wait_s=configured.connect_s,
+    )
+    try:
+        yield spine
+    finally:
+        await spine.close()
+
+
+async def _start(replica: Replica, deadline: float) -> None:
+    """Start; the core may be starting at the same time, so what is not there yet gets until `deadline` to appear."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            await replica.start()
+            return
+        except errors.Unavailable:
+            if loop.time() > deadline:
+                raise
+            await asyncio.sleep(TRY_AGAIN_S)
+
+
+async def _drain(replicas: Sequence[Replica], drain_s: float) -> None:
+    """All at once, and not for ever: without a bus nothing can be given back, and leases run out by themselves."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(drain_s + LAST_WORDS_S):
+            await asyncio.gather(*(replica.drain(drain_s) for replica in replicas))

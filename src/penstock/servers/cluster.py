@@ -1,0 +1,116 @@
+"""The database cluster on disk: made whole or not at all, and refused when another Postgres made it."""
+
+import contextlib
+import dataclasses
+import shutil
+import subprocess
+from pathlib import Path
+
+from penstock.base import errors
+from penstock.servers import binaries, endpoints, files, privileges, process
+from penstock.servers.folder import DataFolder
+
+INITDB_TIMEOUT_S = 120
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cluster:
+    """Makes and checks `<data>/postgres` with the programs in the folder `postgres`."""
+
+    folder: DataFolder
+    postgres: Path
+    user: privileges.ServerUser
+    durable: bool = True
+
+    def ensure(self, password: str, *, password_is_new: bool) -> None:
+        """Have a cluster with the database `penstock` and a superuser with this password.
+
+        Raises Rejected when the folder holds another Postgres' cluster or anything else.
+        """
+        with files.explained(self.folder.path):
+            if not self.folder.postgres.exists():
+                self._make(password)
+                return
+            _require_major(self.folder.postgres)
+            if password_is_new:
+                # The secret was lost; whoever owns the files may set another. The generated text holds no quote.
+                self._single_user(self.folder.postgres, self.user, f"ALTER USER postgres PASSWORD '{password}'")
+
+    def _make(self, password: str) -> None:
+        draft = self.folder.path / "postgres.draft"
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(mode=0o700)
+        # initdb insists on a user with an account; the server does not, and gets a uid that nobody else has.
+        maker = privileges.named_user()
+        privileges.hand_over(draft, maker)
+        self._initdb(draft, maker, password)
+        self._single_user(draft, maker, f"CREATE DATABASE {endpoints.DATABASE}")
+        privileges.hand_over(draft, self.user)
+        draft.rename(self.folder.postgres)
+
+    def _initdb(self, draft: Path, maker: privileges.ServerUser, password: str) -> None:
+        secret = self.folder.run / "superuser"
+        files.write_private(secret, password + "\n", owner=maker.owner)
+        argv = [
+            str(self.postgres / "initdb"),
+            *("-D", str(draft), "-U", endpoints.SUPERUSER, "-E", "UTF8", "--locale=C"),
+            *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+            *("--auth=scram-sha-256", f"--pwfile={secret}", "--no-instructions"),
+            *(() if self.durable else ("--no-sync",)),
+        ]
+        try:
+            self._run(argv, maker)
+        finally:
+            secret.unlink(missing_ok=True)
+
+    def _single_user(self, place: Path, user: privileges.ServerUser, sql: str) -> None:
+        argv = [str(self.postgres / "postgres"), "--single", "-D", str(place), *fsync_arguments(durable=self.durable)]
+        self._run([*argv, "postgres"], user, said=sql + "\n")
+
+    def _run(self, argv: list[str], user: privileges.ServerUser, *, said: str = "") -> None:
+        done: subprocess.CompletedProcess[str] | None = None
+        with contextlib.suppress(subprocess.SubprocessError):
+            done = subprocess.run(
+                argv,
+                input=said,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+                timeout=INITDB_TIMEOUT_S,
+                cwd="/",
+                env=process.plain_environment(),
+                umask=0o077,
+                **user.popen(),
+            )
+        if done is None or done.returncode != 0 or "ERROR:" in done.stderr or "FATAL:" in done.stderr:
+            lines = (done.stderr if done else "").strip().splitlines()
+            wrong = next((line for line in lines if ("rror:" in line) or "FATAL:" in line), lines[-1] if lines else "")
+            raise errors.Unavailable(
+                "no_cluster",
+                f"Postgres cannot make its database: {wrong.strip()[-300:] or 'it was interrupted'}",
+                hint=f"Its folder is {self.folder.postgres}.",
+            )
+
+
+def fsync_arguments(*, durable: bool) -> tuple[str, ...]:
+    """Arguments of `postgres`: as it should be, or for tests without waiting for the disk."""
+    return () if durable else ("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off")
+
+
+def _require_major(cluster: Path) -> None:
+    try:
+        major = (cluster / "PG_VERSION").read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        raise errors.Rejected(
+            "not_a_cluster",
+            f"the folder {cluster} is no Postgres cluster",
+            hint="Restore it from a backup, or move it away.",
+        ) from None
+    if major != binaries.POSTGRES_MAJOR:
+        raise errors.Rejected(
+            "other_postgres_major",
+            f"{cluster} was written by Postgres {major}, and this build runs Postgres {binaries.POSTGRES_MAJOR}",
+            hint="Upgrade it with pg_upgrade, or run the Penstock build that wrote it.",
+            status=409,
+        )

@@ -1,0 +1,185 @@
+"""The transport on NATS JetStream, over nats-py: one connection, endless reconnection, errors by their reaction."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any
+
+from penstock.base import errors, telemetry
+from penstock.spine import consumer, ports, stream
+from penstock.spine.adapters import (
+    acceptance,
+    nats_browse,
+    nats_calls,
+    nats_consume,
+    nats_keyvalue,
+    nats_link,
+    nats_policies,
+    nats_signals,
+)
+
+_log = telemetry.logger("spine.nats")
+
+
+class NatsSpine:
+    """One client of a NATS server with JetStream. Made by `connect`; `deadline_s` is how long a call waits."""
+
+    def __init__(self, link: nats_link.Link, *, deadline_s: float = 15.0) -> None:
+        self._link = link
+        self._calls = nats_calls.Calls(link, deadline_s)
+        self._deadline_s = deadline_s
+        self._open: set[ports.Subscription] = set()
+
+    @classmethod
+    async def connect(
+        cls,
+        url: str,
+        *,
+        user: str = "",
+        password: str = "",
+        name: str = "penstock",
+        wait_s: float | None = None,
+        deadline_s: float = 15.0,
+    ) -> "NatsSpine":
+        """Connect, however long it takes, or for `wait_s` seconds.
+
+        Raises Rejected `nats_auth` when the server refuses the credentials, `nats_url` for no address at all, and
+        Unavailable `nats_unreachable` when `wait_s` is over.
+        """
+        link = nats_link.Link(nats_link.Address(url, user, password, name))
+        await link.open(wait_s=wait_s)
+        return cls(link, deadline_s=deadline_s)
+
+    @classmethod
+    def connecting(cls, url: str, *, name: str = "penstock", deadline_s: float = 15.0) -> "NatsSpine":
+        """A client that connects in the background, for a process that has other work to do meanwhile.
+
+        Until a server answers, calls wait for their deadline as they do after a disconnection.
+        """
+        link = nats_link.Link(nats_link.Address(url, "", "", name))
+        link.open_later()
+        return cls(link, deadline_s=deadline_s)
+
+    @property
+    def connected(self) -> bool:
+        """Whether a server answers right now."""
+        return self._link.ready.is_set()
+
+    @property
+    def _limit_bytes(self) -> int:
+        return self._link.client.max_payload
+
+    async def describe_stream(self, name: str) -> stream.StreamPolicy | None:
+        """The stream as it is, or None."""
+        try:
+            return nats_policies.stream_policy((await self._calls.stream_info(name))["config"])
+        except errors.Rejected as error:
+            return _nothing(error, "no_stream")
+
+    async def create_stream(self, policy: stream.StreamPolicy) -> None:
+        """Make the stream."""
+        await self._calls.api(f"STREAM.CREATE.{policy.name}", nats_policies.stream_config(policy))
+
+    async def describe_consumer(self, stream: str, name: str) -> consumer.ConsumerPolicy | None:
+        """The durable as it is, or None."""
+        try:
+            return nats_policies.consumer_policy(stream, (await self._consumer_info(stream, name))["config"])
+        except errors.Rejected as error:
+            return _nothing(error, "no_stream", "no_consumer")
+
+    async def _consumer_info(self, stream: str, name: str) -> dict[str, Any]:
+        return await self._calls.api(f"CONSUMER.INFO.{stream}.{name}")
+
+    async def create_consumer(self, policy: consumer.ConsumerPolicy) -> None:
+        """Make the durable."""
+        await self._calls.create_consumer(policy.stream, nats_policies.consumer_config(policy))
+
+    async def backlog(self, stream: str, name: str) -> tuple[int, int]:
+        """How many messages wait, and how many are un-acked."""
+        info = await self._consumer_info(stream, name)
+        return int(info["num_pending"]), int(info["num_ack_pending"])
+
+    async def publish(self, message: ports.Outgoing) -> ports.Published:
+        """Store a message in its stream."""
+        acceptance.message(message, self._limit_bytes)
+        return await self._calls.store(message.subject, message.body, message.headers)
+
+    async def consume(
+        self, policy: consumer.ConsumerPolicy, receive: Callable[[ports.Delivery], None], *, window: int
+    ) -> ports.Subscription:
+        """Hand deliveries of a durable to `receive`."""
+        await self._consumer_info(policy.stream, policy.name)
+
+        async def restore(seen: int) -> None:
+            await self._restore(policy, seen)
+
+        made = nats_consume.NatsSubscription(self._link, policy, receive, window=window, restore=restore)
+        await self._link.add(made)
+        return self._keep(made)
+
+    async def _restore(self, policy: consumer.ConsumerPolicy, seen: int) -> None:
+        """Make a durable again that was deleted under us, behind what it had handed to us (`seen`, 0 for nothing)."""
+        if await self.describe_consumer(policy.stream, policy.name) is not None:
+            return
+        config = nats_policies.consumer_config(policy)
+        if policy.deliver_new and seen:
+            last = (await self._calls.stream_state(policy.stream))["last_seq"]
+            # A stream that ends before what we saw was lost and begins again: all of it is new.
+            start = {"deliver_policy": "by_start_sequence", "opt_start_seq": seen + 1} if last >= seen else {}
+            config |= start or {"deliver_policy": "all"}
+        await self._calls.create_consumer(policy.stream, config)
+        _log.warning("durable made again", consumer=policy.name)
+
+    async def browse(self, stream: str, filter: str, *, after: int | None = None) -> AsyncGenerator[ports.Delivery]:
+        """Read a stream without a durable."""
+        acceptance.pattern(filter)
+        reader = nats_browse.OrderedReader(self._calls, stream, filter)
+        try:
+            await reader.open(after=after)
+            while True:
+                yield await reader.next()
+        finally:
+            await reader.close()
+
+    async def emit(self, signal: ports.Signal) -> None:
+        """Send to whoever listens now."""
+        acceptance.signal(signal, self._limit_bytes)
+        await self._link.wait_ready(self._deadline_s)
+        await self._link.send(signal.subject, signal.body, reply=signal.reply, headers=signal.headers)
+
+    async def listen(
+        self, subject: str, receive: Callable[[ports.Signal], Awaitable[None]], *, queue: str = ""
+    ) -> ports.Subscription:
+        """Call `receive` for every signal on a subject."""
+        acceptance.pattern(subject)
+        await self._link.wait_ready(self._deadline_s)
+        made = nats_signals.NatsListener(self._link, subject, receive, queue)
+        await self._link.add(made)
+        return self._keep(made)
+
+    async def request(self, signal: ports.Signal, *, timeout_s: float) -> ports.Signal:
+        """Ask and wait for one answer."""
+        acceptance.signal(signal, self._limit_bytes)
+        answer = await self._link.call(signal.subject, signal.body, timeout_s=timeout_s, headers=signal.headers)
+        if nats_link.status(answer) == "503":
+            raise errors.Unavailable("no_responders", f"nobody answers on {signal.subject}")
+        return nats_signals.of(answer)
+
+    async def key_value(self, bucket: str, *, history: int = 1, max_age_s: float = 0) -> ports.KeyValue:
+        """Open a bucket."""
+        return await nats_keyvalue.open_bucket(self._calls, bucket, history=history, max_age_s=max_age_s)
+
+    def _keep(self, made: ports.Subscription) -> ports.Subscription:
+        self._open.add(made)
+        return made
+
+    async def close(self) -> None:
+        """Close what still receives, flush and hang up."""
+        for subscription in self._open:
+            await subscription.close()
+        self._open.clear()
+        await self._link.close()
+
+
+def _nothing(error: errors.Rejected, *codes: str) -> None:
+    """None for one of these codes; anything else is raised again."""
+    if error.code not in codes:
+        raise error

@@ -1,0 +1,121 @@
+"""Conformance: the server goes away in the middle of things, and comes back: nothing stored or leased is lost."""
+
+import asyncio
+
+from penstock.spine import ports
+from penstock.spine.testing.bench import STREAM, Bench, Inbox, letter, unavailability, write
+from penstock.spine.testing.publishing import read
+
+
+class Outages:
+    """Endless reconnection."""
+
+    async def test_a_publish_in_an_outage_waits_for_its_end(self, bench: Bench) -> None:
+        spine, _ = await bench.letters(None)
+        assert spine.connected
+        await bench.interrupt()
+        assert not spine.connected
+        publishing = bench.start(spine.publish(letter(1)))
+        await bench.elapse(0.3)
+        assert not publishing.done()
+        await bench.restore()
+        await bench.until(publishing.done)
+        assert (await publishing).sequence == 1
+        assert spine.connected
+
+    async def test_a_publish_raises_unavailable_when_its_time_is_over(self, bench: Bench) -> None:
+        await bench.letters(None)
+        impatient = await bench.connect(deadline_s=0.4)
+        await bench.interrupt()
+        await bench.result(unavailability(impatient.publish(letter(1))), within_s=5)
+        await bench.result(unavailability(impatient.describe_stream(STREAM.name)), within_s=5)
+
+    async def test_publishing_through_an_outage_stores_each_letter_once(self, bench: Bench) -> None:
+        spine, policy = await bench.letters()
+        gate = asyncio.Semaphore(50)
+
+        async def publish(number: int) -> ports.Published:
+            async with gate:
+                return await spine.publish(letter(number))
+
+        publishing = [bench.start(publish(number)) for number in range(400)]
+        await bench.until(lambda: sum(task.done() for task in publishing) >= 100)
+        await bench.interrupt()
+        await bench.restore()
+        await bench.until(lambda: all(task.done() for task in publishing), within_s=30)
+        assert sorted({(await task).sequence for task in publishing}) == list(range(1, 401))
+        assert await spine.backlog(STREAM.name, policy.name) == (400, 0)
+        assert len({delivery.body for delivery in await read(bench, spine, 400)}) == 400
+
+    async def test_consuming_through_outages_hands_over_every_letter(self, bench: Bench) -> None:
+        spine, policy = await bench.letters(ack_wait_s=2.0)
+        await write(spine, range(200))
+        inbox = Inbox()
+
+        def receive(delivery: ports.Delivery) -> None:
+            inbox(delivery)
+            bench.start(delivery.ack())
+
+        await spine.consume(policy, receive, window=8)
+        for _ in range(2):
+            await bench.until(lambda: len(inbox) >= 10)
+            await bench.interrupt()
+            await bench.restore()
+        await bench.until(lambda: set(inbox.numbers) == set(range(200)), within_s=30)
+        await write(spine, [200])
+        await bench.until(lambda: 200 in inbox.numbers)
+        for _ in range(100):
+            if await spine.backlog(STREAM.name, policy.name) == (0, 0):
+                break
+            await bench.elapse(0.1)
+        assert await spine.backlog(STREAM.name, policy.name) == (0, 0)
+
+    async def test_what_is_settled_in_an_outage_is_settled_after_it(self, bench: Bench) -> None:
+        spine, policy = await bench.letters(ack_wait_s=2.0)
+        await write(spine, range(3))
+        inbox = Inbox()
+        await spine.consume(policy, inbox, window=10)
+        await bench.until(lambda: len(inbox) == 3)
+        await bench.interrupt()
+        await inbox.deliveries[0].ack()
+        await inbox.deliveries[1].terminate()
+        await inbox.deliveries[2].retry(0)
+        await bench.restore()
+        await bench.until(lambda: len(inbox) == 4)
+        assert inbox.numbers == [0, 1, 2, 2]
+        await inbox.deliveries[3].ack()
+        await bench.elapse(2.2)
+        assert len(inbox) == 4
+
+    async def test_the_window_holds_through_an_outage(self, bench: Bench) -> None:
+        spine, policy = await bench.letters(ack_wait_s=60.0)
+        await write(spine, range(30))
+        inbox = Inbox()
+        await spine.consume(policy, inbox, window=5)
+        await bench.until(lambda: len(inbox) == 5)
+        await bench.interrupt()
+        await bench.restore()
+        await bench.until(lambda: spine.connected)
+        await bench.elapse(0.5)
+        assert len(inbox) == 5
+        await inbox.ack_all()
+        await bench.until(lambda: len(inbox) == 10)
+
+    async def test_a_client_made_in_peace_survives_many_outages(self, bench: Bench) -> None:
+        spine, policy = await bench.letters()
+        inbox = Inbox()
+        await spine.consume(policy, inbox, window=10)
+        for number in range(4):
+            await bench.interrupt()
+            await bench.restore()
+            await bench.result(spine.publish(letter(number)))
+            await bench.until(lambda number=number: number in inbox.numbers)
+            await inbox.ack_all()
+
+    async def test_closing_in_an_outage_returns(self, bench: Bench) -> None:
+        spine, policy = await bench.letters()
+        subscription = await spine.consume(policy, Inbox(), window=10)
+        await bench.interrupt()
+        await bench.result(subscription.close(), within_s=5)
+        await bench.result(spine.close(), within_s=5)
+        assert not spine.connected

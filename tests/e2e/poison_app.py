@@ -1,0 +1,17 @@
+"""An echo app that calls one text poison."""
+
+from penstock import sdk
+
+app = sdk.App("poison")
+
+
+@app.on_message
+async def echo(message: sdk.Message) -> None:
+    """Answer everything but one."""
+    if message.text == "poison":
+        raise sdk.Poisoned("not_today", "this app does not take that")
+    await message.reply(f"You said: {message.text}")
+
+
+if __name__ == "__main__":
+    app.run()

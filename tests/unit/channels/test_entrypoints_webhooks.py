@@ -1,0 +1,164 @@
+"""The door for webhooks: what is refused before anybody looks at a signature, and what is passed on."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from penstock.base import errors
+from penstock.channels import ports
+from penstock.channels.entrypoints import webhooks
+from tests.unit.channels import fakes
+
+LIMIT = 100
+PATH = f"/webhooks/webhook/{fakes.account_id()}"
+
+
+class Service:
+    def __init__(self, answer: ports.Answer | None = None) -> None:
+        self.answer = answer or ports.Answer()
+        self.requests: list[tuple[str, str, ports.WebhookRequest]] = []
+
+    async def receive(self, channel: str, account: str, request: ports.WebhookRequest) -> ports.Answer:
+        self.requests.append((channel, account, request))
+        return self.answer
+
+
+class Client:
+    """One request as the server hands it to an application; remembers how many chunks were asked for."""
+
+    def __init__(self, *chunks: bytes, cut: bool = False, stall: bool = False) -> None:
+        self.chunks, self.cut, self.stall = list(chunks) or [b""], cut, stall
+        self.read = 0
+        self.events: list[dict[str, Any]] = []
+
+    async def receive(self) -> dict[str, Any]:
+        if self.stall and self.read == len(self.chunks):
+            await asyncio.Event().wait()
+        if self.cut and self.read == len(self.chunks):
+            return {"type": "http.disconnect"}
+        chunk = self.chunks[self.read]
+        self.read += 1
+        more = self.read < len(self.chunks) or self.cut or self.stall
+        return {"type": "http.request", "body": chunk, "more_body": more}
+
+    async def send(self, event: Any) -> None:
+        self.events.append(event)
+
+    async def post(
+        self,
+        service: Service,
+        *,
+        path: str = PATH,
+        method: str = "POST",
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
+        door = webhooks.Webhooks(service, clock=fakes.clock(), body_limit_bytes=LIMIT, body_deadline_s=0.05)  # type: ignore[arg-type]
+        scope = {"type": "http", "method": method, "path": path, "headers": list(headers), "query_string": b"a=1"}
+        await door(scope, self.receive, self.send)
+
+
+async def test_a_request_is_passed_on_whole_and_its_answer_written():
+    service, client = Service(ports.Answer(201, "application/json", b"{}")), Client(b"one ", b"two")
+    await client.post(service, headers=[(b"X-Mixed", b"a"), (b"x-mixed", b"b"), (b"content-length", b"7")])
+    ((channel, account, request),) = service.requests
+    assert (channel, account) == ("webhook", fakes.account_id())
+    assert (request.body, request.query, request.received_at) == (b"one two", "a=1", fakes.NOW)
+    assert request.headers == {"x-mixed": "a, b", "content-length": "7"}
+    start, body = client.events
+    assert (start["status"], body["body"]) == (201, b"{}")
+    assert (b"content-length", b"2") in start["headers"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/webhooks/",
+        "/webhooks/webhook",
+        "/webhooks/webhook/",
+        f"{PATH}/",
+        f"{PATH}/more",
+        f"/webhooks//{fakes.account_id()}",
+        f"/webhooks/Web.Hook/{fakes.account_id()}",
+        "/webhooks/webhook/a.b",
+        "/webhooks/webhook/a>*",
+        "/webhooks/webhook/../secret",
+        "/webhooks/webhook/%2e",
+        "/webhooks/webhook/ü",
+        "/webhooks/webhook/a\x00",
+        f"/webhooks/webhook/{'a' * 129}",
+        f"//webhooks/webhook/{fakes.account_id()}",
+    ],
+)
+async def test_other_paths_are_not_there(path: str):
+    service = Service()
+    with pytest.raises(errors.Rejected) as caught:
+        await Client().post(service, path=path)
+    assert (caught.value.status, service.requests) == (404, [])
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "post"])
+async def test_other_methods_are_405(method: str):
+    with pytest.raises(errors.Rejected) as caught:
+        await Client().post(Service(), method=method)
+    assert caught.value.status == 405
+
+
+async def test_a_body_that_says_it_is_too_large_is_not_read():
+    client = Client(b"x" * 200)
+    with pytest.raises(errors.Rejected) as caught:
+        await client.post(Service(), headers=[(b"content-length", b"101")])
+    assert (caught.value.status, client.read) == (413, 0)
+
+
+async def test_a_body_that_does_not_say_is_counted_while_it_comes():
+    client = Client(*[b"x" * 60] * 10)
+    with pytest.raises(errors.Rejected) as caught:
+        await client.post(Service())
+    assert (caught.value.status, client.read) == (413, 2)
+
+
+async def test_a_body_at_the_limit_is_taken():
+    service = Service()
+    await Client(b"x" * LIMIT).post(service, headers=[(b"content-length", b"100")])
+    assert len(service.requests[0][2].body) == LIMIT
+
+
+@pytest.mark.parametrize("length", [b"-1", b"ten", b"1e3", b"+5", b" ", b"\xb2", b"5, 5"])
+async def test_lengths_that_are_no_numbers_are_400(length: bytes):
+    with pytest.raises(errors.Rejected) as caught:
+        await Client(b"12345").post(Service(), headers=[(b"content-length", length)])
+    assert (caught.value.status, caught.value.field) == (400, "content-length")
+
+
+async def test_a_length_of_many_digits_is_413_without_a_number_of_many_digits():
+    with pytest.raises(errors.Rejected) as caught:
+        await Client().post(Service(), headers=[(b"content-length", b"9" * 10_000)])
+    assert caught.value.status == 413
+
+
+async def test_a_slow_body_is_408():
+    with pytest.raises(errors.Rejected) as caught:
+        await Client(b"a", stall=True).post(Service())
+    assert caught.value.status == 408
+
+
+async def test_a_body_cut_short_is_400_and_never_taken_for_whole():
+    service = Service()
+    with pytest.raises(errors.Rejected) as caught:
+        await Client(b"a", cut=True).post(service)
+    assert (caught.value.status, service.requests) == (400, [])
+
+
+@pytest.mark.parametrize("value", [b"a\x00b", b"a\r\nx: y", b"\x1b[31m", b"\x7f"])
+async def test_control_characters_in_headers_are_400(value: bytes):
+    with pytest.raises(errors.Rejected) as caught:
+        await Client().post(Service(), headers=[(b"x-odd", value)])
+    assert (caught.value.status, caught.value.field) == (400, "x-odd")
+
+
+async def test_bytes_beyond_ascii_in_headers_of_others_do_no_harm():
+    service = Service()
+    await Client().post(service, headers=[(b"x-forwarded-user", "José".encode())])
+    assert len(service.requests) == 1
