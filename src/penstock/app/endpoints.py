@@ -5,7 +5,6 @@ import json
 import os
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 from penstock.base import errors
 
@@ -22,13 +21,6 @@ class Endpoints:
     nats_password: str
     postgres_url: str
     pid: int
-
-    def nats_url_with_credentials(self) -> str:
-        """The URL with user and password in it, a secret."""
-        if not self.nats_user:
-            return self.nats_url
-        scheme, _, rest = self.nats_url.partition("://")
-        return f"{scheme}://{quote(self.nats_user, safe='')}:{quote(self.nats_password, safe='')}@{rest}"
 
     def __repr__(self) -> str:
         return f"Endpoints(http_url={self.http_url!r})"

@@ -8,44 +8,66 @@ import socket
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from penstock.app import child, configuration, house, roles
-from penstock.base import errors, tasks, telemetry
+from penstock.base import errors, settings, tasks, telemetry
 from penstock.edge import wiring as edge_wiring
 from penstock.edge.entrypoints import probes
 from penstock.spine import consumer, ports, stream
+from penstock.spine.adapters import spine_nats
 
 _log = telemetry.logger("app.process")
 
 
-async def run(names: Sequence[str], settings: configuration.Configuration, environ: Mapping[str, str]) -> None:
+async def run(names: Sequence[str], found: configuration.Configuration, environ: Mapping[str, str]) -> None:
     """Run roles until SIGTERM, SIGINT, or the end of the lifeline; then drain.
 
-    Order of stopping: take no more requests and answer those in flight; drain the consumers; publish what is in the
-    outboxes; close. Raises Rejected for an unknown role or a schema this build does not know.
+    Order of stopping: take no more requests and answer those in flight; drain the consumers; let the publishers finish
+    what is on its way; close. Raises Rejected for an unknown role, a schema newer than this build, or missing URLs.
     """
     chosen = roles.select(names)
-    telemetry.configure_logs(level=settings.telemetry.log_level)
-    async with house.opened(settings, settings.servers.postgres_url) as joined, _spine(settings) as transport:
-        await joined.wait_until_migrated()
-        parts = roles.Parts(joined, transport, settings)
+    telemetry.configure_logs(level=found.telemetry.log_level)
+    stopping = _told_to_stop(environ)
+    async with _opened(found, stopping) as joined, _spine(found) as transport:
+        parts = roles.Parts(joined, transport, found)
         for role in chosen:
             role.furnish(parts)
         probe = probes.Probes({"postgres": joined.check, "nats": lambda: _connected(transport)})
-        server = edge_wiring.EdgeServer(settings.edge, parts.mounts, probe, listener=_inherited(environ))
+        server = edge_wiring.EdgeServer(found.edge, parts.mounts, probe, listener=_inherited(environ))
         running = tasks.Tasks()
         consuming = running.once("consumers", _consume(transport, parts))
-        for publisher in parts.publishers:
-            running.forever(f"publisher {publisher.room}", publisher.run)
+        for publisher in parts.publishers.values():
+            await publisher.start()
         serving = asyncio.create_task(server.serve())
         _log.info("running", roles=[role.name for role in chosen], port=server.port, pid=os.getpid())
-        await _told_to_stop(environ)
+        await stopping.wait()
         _log.info("draining")
+        joined.channels.stop()
         server.stop()
         await serving
         consuming.cancel()
-        await asyncio.gather(*(worker.drain(settings.edge.drain_s) for worker in parts.started))
-        await asyncio.gather(*(publisher.flush(timeout_s=5.0) for publisher in parts.publishers))
+        await asyncio.gather(*(worker.drain(found.edge.drain_s) for worker in parts.started))
+        await asyncio.gather(*(publisher.stop() for publisher in parts.publishers.values()))
         await running.stop()
         _log.info("stopped")
+
+
+@contextlib.asynccontextmanager
+async def _opened(found: configuration.Configuration, stopping: asyncio.Event) -> AsyncGenerator[house.House]:
+    """The rooms, as soon as Postgres is there with a schema that this build knows."""
+    url = _required(found.servers.postgres_url, "PENSTOCK_POSTGRES_URL")
+    async with contextlib.AsyncExitStack() as stack:
+        failures = 0
+        while True:
+            try:
+                joined = await stack.enter_async_context(house.opened(found, url))
+            except errors.Unavailable as error:
+                if stopping.is_set():
+                    raise
+                failures += 1
+                _log.warning("waits for postgres", code=error.code, detail=error.detail)
+                await asyncio.sleep(tasks.backoff_s(failures, most_s=5.0))
+            else:
+                yield joined
+                return
 
 
 async def _consume(transport: ports.Spine, parts: roles.Parts) -> None:
@@ -67,14 +89,21 @@ async def _consume(transport: ports.Spine, parts: roles.Parts) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _spine(settings: configuration.Configuration) -> AsyncGenerator[ports.Spine]:
-    from penstock.spine.adapters import spine_nats
-
-    transport = await spine_nats.connect(settings.servers.nats_url, name="penstock")
+async def _spine(found: configuration.Configuration) -> AsyncGenerator[ports.Spine]:
+    """The transport, connecting in the background: webhooks need Postgres only."""
+    transport = spine_nats.NatsSpine.connecting(_required(found.servers.nats_url, "PENSTOCK_NATS_URL"))
     try:
         yield transport
     finally:
         await transport.close()
+
+
+def _required(url: settings.Secret | None, name: str) -> str:
+    if url is None:
+        raise errors.Rejected(
+            "no_url", f"{name} is not set", hint="'penstock up' starts servers by itself.", field=name
+        )
+    return url.reveal()
 
 
 async def _connected(transport: ports.Spine) -> str:
@@ -87,14 +116,17 @@ def _inherited(environ: Mapping[str, str]) -> socket.socket | None:
     return socket.socket(fileno=int(number)) if number else None
 
 
-async def _told_to_stop(environ: Mapping[str, str]) -> None:
-    """Return on SIGTERM, SIGINT, or when the parent that holds the lifeline is gone."""
+def _told_to_stop(environ: Mapping[str, str]) -> asyncio.Event:
+    """Set on SIGTERM, SIGINT, or when the parent that holds the lifeline is gone."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     lifeline = environ.get(child.LIFELINE_FD)
     if lifeline:
-        loop.add_reader(int(lifeline), stop.set)
-    await stop.wait()
-    if lifeline:
-        loop.remove_reader(int(lifeline))
+
+        def cut() -> None:
+            loop.remove_reader(int(lifeline))
+            stop.set()
+
+        loop.add_reader(int(lifeline), cut)
+    return stop

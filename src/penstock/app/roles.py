@@ -9,7 +9,7 @@ from penstock.channels import wiring as channels_wiring
 from penstock.edge.entrypoints import http
 from penstock.spine import consumer, ports
 from penstock.spine import worker as workers
-from penstock.state import publisher, quarantine
+from penstock.state import publisher
 
 if TYPE_CHECKING:
     from penstock.app import configuration, house
@@ -23,12 +23,12 @@ class Parts:
         self.mounts: list[http.Mount] = []
         self.workers: list[tuple[consumer.ConsumerPolicy, workers.Worker]] = []
         self.started: list[workers.Worker] = []
-        self.publishers: list[publisher.Publisher] = []
+        self.publishers: dict[str, publisher.Publisher] = {}
 
     def publish_outbox(self, room: str) -> None:
         """Publish what that room's outbox holds; asked for by every role whose transactions write to it."""
-        if all(existing.room != room for existing in self.publishers):
-            self.publishers.append(publisher.Publisher(self.house.database, self.spine, room))
+        if room not in self.publishers:
+            self.publishers[room] = publisher.Publisher(self.house.database, self.spine, room)
 
     def consume(
         self,
@@ -51,8 +51,7 @@ class Role:
 
 def _inbound(parts: Parts) -> None:
     room = parts.house.channels
-    parts.mounts.append(http.Mount("/webhooks/", room.webhooks))
-    parts.mounts.append(http.Mount("/v1/terminal/", room.terminal))
+    parts.mounts += [http.Mount("/webhooks/", room.webhooks), http.Mount("/v1/terminal/", room.terminal)]
     parts.publish_outbox("channels")
 
 
@@ -62,7 +61,7 @@ def _outbound(parts: Parts) -> None:
 
 
 def _state(parts: Parts) -> None:
-    parts.consume(consumer.QUARANTINE, quarantine.Keeper(parts.house.quarantine).handle)
+    parts.consume(consumer.QUARANTINE, parts.house.quarantine.handle)
     parts.publish_outbox("state")
 
 

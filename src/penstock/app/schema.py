@@ -1,7 +1,7 @@
 """Which schemas this build has: one per room with tables, the shared tables of `state` first."""
 
 from penstock.database import migrations
-from penstock.state import outbox
+from penstock.state import outbox, quarantine
 
 
 def rooms() -> tuple[migrations.RoomSchema, ...]:
@@ -9,6 +9,6 @@ def rooms() -> tuple[migrations.RoomSchema, ...]:
     return (
         migrations.RoomSchema("tenancy", migrations.from_folder("penstock.tenancy")),
         migrations.RoomSchema("sealing", migrations.from_folder("penstock.sealing")),
-        migrations.RoomSchema("state", outbox.MIGRATIONS + migrations.from_folder("penstock.state")),
+        quarantine.SCHEMA,
         migrations.RoomSchema("channels", outbox.MIGRATIONS + migrations.from_folder("penstock.channels")),
     )

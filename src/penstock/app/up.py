@@ -11,22 +11,19 @@ import os
 import signal
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from typing import Any, Final, cast
+from typing import Any, Final
+from urllib.parse import quote, urlsplit, urlunsplit
 
-import penstock
 from penstock.app import child, configuration, endpoints, schema
-from penstock.base import errors, settings, tasks, telemetry
+from penstock.base import errors, settings, telemetry
 from penstock.database import migrations, roles
 from penstock.edge import wiring as edge_wiring
 from penstock.sealing import keys
-from penstock.servers import credentials, folder, nats, postgres, probe, watermark
+from penstock.servers import credentials, embedded, folder, probe
 
 ROLES: Final = ("channels", "state")
 LOGIN: Final = "penstock"
-WATCH_S: Final = 1.0
 READY_S: Final = 60.0
-
-_log = telemetry.logger("app.up")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,19 +36,6 @@ class Installation:
     notes: tuple[str, ...]
 
 
-@dataclasses.dataclass(slots=True)
-class _Servers:
-    """The embedded servers that are ours to keep running; None where a URL replaces one."""
-
-    nats: nats.EmbeddedNats | None
-    postgres: postgres.EmbeddedPostgres | None
-
-    async def stop(self) -> None:
-        for server in (self.nats, self.postgres):
-            if server is not None:
-                await server.stop()
-
-
 @contextlib.asynccontextmanager
 async def running(
     found: configuration.Configuration, environ: Mapping[str, str] | None = None
@@ -61,34 +45,28 @@ async def running(
     Raises Rejected for what the operator must change, Unavailable for what may pass by itself.
     """
     variables = dict(os.environ if environ is None else environ)
-    place = folder.prepare(found.servers.data_folder, build=penstock.__version__)
-    with folder.locked(place):
-        watermark.require_space(place.path)
+    async with contextlib.AsyncExitStack() as stack:
+        servers = embedded.EmbeddedServers(found.servers)
+        at = await servers.start()
+        stack.push_async_callback(servers.stop)
+        place = folder.DataFolder(folder.absolute(found.servers.data_folder))
         notes = _ensure_key(found, place)
-        servers = _Servers(
-            None if found.servers.nats_url else nats.EmbeddedNats(place, found.servers),
-            None if found.servers.postgres_url else postgres.EmbeddedPostgres(place, found.servers),
+        listener = stack.enter_context(edge_wiring.bind(found.edge.host, found.edge.port))
+        where = endpoints.Endpoints(
+            http_url=f"http://{_host(found.edge.host)}:{listener.getsockname()[1]}",
+            nats_url=at.nats.url,
+            nats_user=at.nats.user,
+            nats_password=at.nats.password,
+            postgres_url=await _migrate(found, place, at.postgres_url),
+            pid=os.getpid(),
         )
-        async with contextlib.AsyncExitStack() as stack:
-            stack.push_async_callback(servers.stop)
-            bus, database_url = await _start_servers(servers, found, place)
-            listener = stack.enter_context(edge_wiring.bind(found.edge.host, found.edge.port))
-            where = endpoints.Endpoints(
-                http_url=f"http://{_host(found.edge.host)}:{listener.getsockname()[1]}",
-                postgres_url=database_url,
-                pid=os.getpid(),
-                **bus,
-            )
-            core = child.Child(ROLES, _core_environ(variables, where, place), listener)
-            await core.start()
-            stack.push_async_callback(core.stop, found.edge.drain_s + 15)
-            watching = tasks.Tasks()
-            stack.push_async_callback(watching.stop)
-            await _until_ready(where, core)
-            watching.forever("servers", lambda: _watch(servers))
-            endpoints.write(place.path, where)
-            stack.callback(endpoints.remove, place.path)
-            yield Installation(where, {**variables, "PENSTOCK_DATA": str(place.path)}, core, notes)
+        core = child.Child(ROLES, _core_environ(variables, at, where, place), listener)
+        await core.start()
+        stack.push_async_callback(core.stop, found.edge.drain_s + 15)
+        await _until_ready(where, core)
+        endpoints.write(place.path, where)
+        stack.callback(endpoints.remove, place.path)
+        yield Installation(where, {**variables, "PENSTOCK_DATA": str(place.path)}, core, notes)
 
 
 def _ensure_key(found: configuration.Configuration, place: folder.DataFolder) -> tuple[str, ...]:
@@ -99,42 +77,30 @@ def _ensure_key(found: configuration.Configuration, place: folder.DataFolder) ->
     return (note,) if note else ()
 
 
-async def _start_servers(
-    servers: _Servers, found: configuration.Configuration, place: folder.DataFolder
-) -> tuple[dict[str, str], str]:
-    """Bus and database, side by side; returns what `Endpoints` says of the bus, and the core's Postgres URL."""
+async def _migrate(found: configuration.Configuration, place: folder.DataFolder, admin_url: settings.Secret) -> str:
+    """Bring the schema up to this build; returns the URL that processes use.
 
-    async def bus() -> dict[str, str]:
-        if servers.nats is None:
-            url = found.servers.nats_url or settings.Secret("")
-            return {"nats_url": url.reveal(), "nats_user": "", "nats_password": ""}
-        at = await servers.nats.start()
-        return {"nats_url": at.url, "nats_user": at.user, "nats_password": at.password}
-
-    async def database() -> str:
-        if servers.postgres is None:
-            url = (found.servers.postgres_url or settings.Secret("")).reveal()
-            await migrations.migrate(url, schema.rooms())
-            return url
-        at = await servers.postgres.start()
-        word, _ = credentials.kept(place.secret("core"), user=LOGIN)
-        login = roles.Login(LOGIN, settings.Secret(word))
-        await migrations.migrate(at.url(), schema.rooms(), login=login)
-        return at.url(user=LOGIN, password=word)
-
-    found_bus, found_database = await asyncio.gather(bus(), database(), return_exceptions=True)
-    for outcome in (found_bus, found_database):
-        if isinstance(outcome, BaseException):
-            raise outcome  # both have ended by now, so that what was started can be stopped
-    return cast("tuple[dict[str, str], str]", (found_bus, found_database))
+    On the embedded server that is a login which may act for rooms and change no table. A server that the operator
+    named is used as the operator logs in.
+    """
+    if found.servers.postgres_url is not None:
+        await migrations.migrate(admin_url.reveal(), schema.rooms())
+        return admin_url.reveal()
+    word, _ = credentials.kept(place.secret("core"), user=LOGIN)
+    await migrations.migrate(admin_url.reveal(), schema.rooms(), login=roles.Login(LOGIN, settings.Secret(word)))
+    parts = urlsplit(admin_url.reveal())
+    place_of_server = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{LOGIN}:{quote(word, safe='')}@{place_of_server}"))
 
 
-def _core_environ(variables: Mapping[str, str], where: endpoints.Endpoints, place: folder.DataFolder) -> dict[str, str]:
+def _core_environ(
+    variables: Mapping[str, str], at: embedded.Addresses, where: endpoints.Endpoints, place: folder.DataFolder
+) -> dict[str, str]:
     """What the core process is told: addresses and credentials by environment, never by argument."""
     return {
         **variables,
         "PENSTOCK_DATA": str(place.path),
-        "PENSTOCK_NATS_URL": where.nats_url_with_credentials(),
+        "PENSTOCK_NATS_URL": at.nats.url_with_credentials(),
         "PENSTOCK_POSTGRES_URL": where.postgres_url,
     }
 
@@ -151,24 +117,13 @@ async def _until_ready(where: endpoints.Endpoints, core: child.Child) -> None:
     host, _, port = where.http_url.removeprefix("http://").rpartition(":")
     deadline = time.monotonic() + READY_S
     while time.monotonic() < deadline and core.restarts < 3:
-        if await probe.http_status(host.strip("[]"), int(port), "/ready") == 200:
+        status, _ = await probe.http_get(host.strip("[]"), int(port), "/ready")
+        if status == 200:
             return
         await asyncio.sleep(0.02)
     raise errors.Unavailable(
         "core_not_ready", "the core process did not become ready", hint="Its log lines above say why."
     )
-
-
-async def _watch(servers: _Servers) -> None:
-    """Look after the servers once a second; one that has died is started again."""
-    await asyncio.sleep(WATCH_S)
-    for server in (servers.nats, servers.postgres):
-        if server is not None and not server.station.is_running():
-            _log.error("a server ended", server=type(server).__name__)
-            await server.start()
-            _log.info("the server runs again", server=type(server).__name__)
-        elif server is not None:
-            server.station.set_log_aside()
 
 
 async def run(found: configuration.Configuration, say: Callable[[Any], None], *, as_json: bool) -> None:

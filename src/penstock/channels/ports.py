@@ -97,6 +97,10 @@ class Channel(Protocol):
         """Raise Rejected naming the field and the rule when an account's configuration cannot work."""
         ...
 
+    def check_secret(self, secret: settings.Secret) -> None:
+        """Raise Rejected `bad_secret`, never quoting it, when this channel cannot verify or sign with a secret."""
+        ...
+
     def verify(self, request: WebhookRequest, credentials: Credentials) -> None:
         """Raise Rejected (status 401) unless a live secret of the account signed exactly this, recently.
 

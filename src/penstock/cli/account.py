@@ -151,7 +151,7 @@ def retire_secret(
     tenant: main.Tenant,
     as_json: main.AsJson = False,
 ) -> None:
-    """Forget a secret; without one an account is shut. Example: penstock account secret retire acc-... 0190... -t acme."""
+    """Forget a secret; without one an account is shut. Example: penstock account secret retire ACC ID -t acme."""
 
     async def work(house: "houses.House") -> dict[str, str]:
         await house.channels.accounts.retire_secret(tenant, id, secret_id)

@@ -1,6 +1,7 @@
 """The tree of verbs, and the one place where errors become exit codes."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -45,14 +46,32 @@ def root(
     """The self-hosted backend for assistants that live in chat."""
 
 
-def run(work: Callable[[], Coroutine[Any, Any, T]], *, as_json: bool = False) -> T:
-    """Run one verb on an event loop; a PenstockError becomes one line and its exit code, Ctrl-C exit code 130."""
+def run(work: Callable[[], Coroutine[Any, Any, T]], *, as_json: bool = False, fast: bool = False) -> T:
+    """Run one verb on an event loop, uvloop's when it shall be `fast`.
+
+    A PenstockError becomes one line and its exit code, Ctrl-C exit code 130.
+    """
     try:
-        return asyncio.run(work())
+        with asyncio.Runner(loop_factory=_uvloop if fast else None) as runner:
+            return runner.run(work())
     except errors.PenstockError as error:
         raise typer.Exit(output.fail(error, as_json=as_json)) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+    except (typer.Exit, typer.BadParameter):
+        raise
+    except Exception as error:  # noqa: BLE001 - the last place before a person would see a stack
+        if "PENSTOCK_DEBUG" in os.environ:
+            raise
+        hint = "Run it again with PENSTOCK_DEBUG=1 for the details, and report it."
+        broken = errors.Broken("broken", f"an error of ours: {type(error).__name__}: {error}", hint=hint)
+        raise typer.Exit(output.fail(broken, as_json=as_json)) from None
+
+
+def _uvloop() -> asyncio.AbstractEventLoop:
+    import uvloop
+
+    return uvloop.new_event_loop()
 
 
 def operate(work: Callable[["houses.House"], Awaitable[T]], show: Callable[[T], None], *, as_json: bool) -> None:

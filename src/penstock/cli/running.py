@@ -38,7 +38,7 @@ def run(roles: Annotated[list[str], typer.Argument(help="inbound, outbound, stat
 
         await process.run(roles, configuration.load(), os.environ)
 
-    main.run(work, loop="uvloop")
+    main.run(work, fast=True)
 
 
 @main.application.command("demo")

@@ -24,7 +24,7 @@ _MOST_BYTES: Final = 1024
 
 
 def default_file(environ: Mapping[str, str]) -> Path:
-    """`${XDG_CONFIG_HOME:-~/.config}/penstock/key`; a relative XDG_CONFIG_HOME counts as unset, by its specification."""
+    """`${XDG_CONFIG_HOME:-~/.config}/penstock/key`; a relative XDG_CONFIG_HOME counts as unset, as specified."""
     home = Path(environ.get("XDG_CONFIG_HOME", ""))
     return (home if home.is_absolute() else Path.home() / ".config") / "penstock" / "key"
 

@@ -100,7 +100,7 @@ def fsync_arguments(*, durable: bool) -> tuple[str, ...]:
 
 def _require_major(cluster: Path) -> None:
     try:
-        major = (cluster / "PG_VERSION").read_text(encoding="ascii").strip()
+        major = (cluster / "PG_VERSION").read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         raise errors.Rejected(
             "not_a_cluster",

@@ -7,12 +7,12 @@ adopts them or `stop_left_behind` ends them.
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, cast
 
 import penstock
 from penstock.base import errors, settings, tasks, telemetry
-from penstock.servers import binaries, endpoints, folder, watermark
+from penstock.servers import binaries, endpoints, folder, given, watermark
 from penstock.servers.nats import EmbeddedNats
 from penstock.servers.postgres import EmbeddedPostgres
 from penstock.servers.settings import ServersSettings
@@ -81,7 +81,8 @@ class EmbeddedServers:
         try:
             ended = await asyncio.gather(*(server.stop() for server in self._servers.values()), return_exceptions=True)
             self._servers.clear()
-            _raise_first(ended)
+            if error := _most_telling(ended):
+                raise error
         finally:
             self._exits.close()
 
@@ -89,14 +90,13 @@ class EmbeddedServers:
         nats, postgres = await asyncio.gather(
             self._start_nats(prepared), self._start_postgres(prepared), return_exceptions=True
         )
-        if isinstance(nats, BaseException) or isinstance(postgres, BaseException):
-            _raise_first((nats, postgres))
-            raise AssertionError
-        return nats, postgres
+        if error := _most_telling((nats, postgres)):
+            raise error
+        return cast("tuple[endpoints.NatsEndpoint, settings.Secret]", (nats, postgres))
 
     async def _start_nats(self, prepared: folder.DataFolder) -> endpoints.NatsEndpoint:
         if self._settings.nats_url is not None:
-            return endpoints.given_nats(self._settings.nats_url.reveal())
+            return given.nats_endpoint(self._settings.nats_url.reveal())
         server = self._servers["nats"] = EmbeddedNats(prepared, self._settings)
         return await server.start()
 
@@ -162,9 +162,7 @@ async def stop_left_behind(chosen: ServersSettings) -> list[str]:
     return stopped
 
 
-def _raise_first(results: "tuple[object, ...] | list[None | BaseException]") -> None:
-    """Raise the error that helps most: what the operator must change before what may pass."""
+def _most_telling(results: Sequence[object]) -> BaseException | None:
+    """Of what went wrong, what the operator must change before what may pass."""
     wrong = [result for result in results if isinstance(result, BaseException)]
-    wrong.sort(key=lambda error: not isinstance(error, errors.Rejected))
-    if wrong:
-        raise wrong[0]
+    return min(wrong, key=lambda error: not isinstance(error, errors.Rejected), default=None)

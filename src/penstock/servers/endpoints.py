@@ -2,9 +2,7 @@
 
 import dataclasses
 from typing import Final
-from urllib.parse import quote, unquote, urlsplit
-
-from penstock.base import errors
+from urllib.parse import quote
 
 DATABASE: Final = "penstock"
 SUPERUSER: Final = "postgres"
@@ -42,29 +40,3 @@ class PostgresEndpoint:
         name, word = (user, password) if user else (self.user, self.password)
         login = f"{quote(name, safe='')}:{quote(word, safe='')}" if word else quote(name, safe="")
         return f"postgresql://{login}@{quote(self.host, safe='')}:{self.port}/{quote(dbname or self.dbname, safe='')}"
-
-
-def given_nats(urls: str) -> NatsEndpoint:
-    """The endpoint of servers that an operator named: URLs of one cluster, separated by commas, with credentials.
-
-    Raises Rejected without repeating the URL, which is a secret.
-    """
-    places: list[str] = []
-    user, password = "", ""
-    for url in urls.split(","):
-        try:
-            parts = urlsplit(url.strip())
-            port = parts.port or 4222
-        except ValueError:
-            parts, port = urlsplit(""), 0
-        if parts.scheme not in {"nats", "tls"} or not parts.hostname or parts.path.strip("/") or parts.query:
-            raise errors.Rejected(
-                "bad_setting",
-                "PENSTOCK_NATS_URL must look like nats://user:password@host:4222",
-                hint="Several servers of one cluster are separated by commas.",
-                field="servers.nats_url",
-            )
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        places.append(f"{parts.scheme}://{host}:{port}")
-        user, password = user or unquote(parts.username or ""), password or unquote(parts.password or "")
-    return NatsEndpoint(",".join(places), user, password, "")

@@ -135,7 +135,7 @@ def locked(folder: DataFolder) -> Generator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(handle, 20, 0).decode("ascii", errors="replace").strip() or "unknown"
+            holder = os.pread(handle, 20, 0).decode("utf-8", errors="replace").strip() or "unknown"
             raise errors.Rejected(
                 "data_folder_in_use",
                 f"another 'penstock up' (process {holder}) uses the data folder {folder.path}",

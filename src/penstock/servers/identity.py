@@ -64,7 +64,7 @@ def _start_mark_proc(pid: int) -> str:
     try:
         # The second field is the command in parentheses and may hold anything; the rest begins after the last one.
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except (FileNotFoundError, ProcessLookupError):
         return ""
     if fields[0] in (b"Z", b"X"):

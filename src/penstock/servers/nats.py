@@ -40,8 +40,9 @@ class EmbeddedNats:
         program = binaries.supplied(self._folder.programs, user).nats_server
         password, _ = credentials.kept(self._folder.secret(NAME), user=USER)
         with files.explained(self._folder.path):
-            self._folder.nats.mkdir(mode=0o700, exist_ok=True)
-            privileges.hand_over(self._folder.nats, user)
+            if not self._folder.nats.exists():
+                self._folder.nats.mkdir(mode=0o700)
+                privileges.hand_over(self._folder.nats, user)
 
         def as_program(numbers: Mapping[str, int]) -> process.Program:
             argv = (str(program), "-c", str(self._folder.nats / "nats.conf"))

@@ -131,7 +131,7 @@ def _unused(folder: Path) -> ServerUser:
 def _is_mapped(uid: int) -> bool:
     """Whether this uid exists in our user namespace (a rootless container has a short list)."""
     try:
-        lines = Path("/proc/self/uid_map").read_text(encoding="ascii").splitlines()
+        lines = Path("/proc/self/uid_map").read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return True
     ranges = [(int(inside), int(count)) for inside, _, count in map(str.split, lines)]

@@ -13,7 +13,7 @@ async def http_get(host: str, port: int, path: str, *, timeout_s: float = 2.0) -
     request = f"GET {path} HTTP/1.0\r\nHost: {host}:{port}\r\n\r\n"
     with contextlib.suppress(OSError, TimeoutError, ValueError):
         async with asyncio.timeout(timeout_s), _connected(host, port) as (reader, writer):
-            writer.write(request.encode("ascii"))
+            writer.write(request.encode())
             answer = bytearray()
             while (part := await reader.read(65536)) and len(answer) < LONGEST_ANSWER_BYTES:
                 answer += part

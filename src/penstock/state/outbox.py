@@ -69,6 +69,17 @@ def _insert(room: str, rows: str) -> str:
     return f"insert into {room}.outbox ({_COLUMNS}) {rows}"
 
 
+async def revive(bound: transaction.Transaction) -> int:
+    """Send, after all, the rows of the bound tenants that were given up; returns how many. Mend the cause first."""
+    bound.on_commit(functools.partial(_ring, bound.room))
+    return await bound.execute(_revive(bound.room))
+
+
+@functools.cache
+def _revive(room: str) -> str:
+    return f"update {room}.outbox set failed_at = null, failure = null where failed_at is not null"  # noqa: S608
+
+
 def listen(room: str, callback: Callable[[], None]) -> Callable[[], None]:
     """Call `callback` after each commit, in this process, that appended to the room's outbox; returns how to stop."""
     listeners = _listeners.setdefault(room, set())

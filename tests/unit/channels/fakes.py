@@ -69,6 +69,10 @@ class Platform:
         if config.get("url", "https://x").startswith("http:"):
             raise errors.Rejected("bad_config", "config.url must be https", field="config.url")
 
+    def check_secret(self, secret: settings.Secret) -> None:
+        if "platform" in secret.reveal():
+            raise errors.Rejected("bad_secret", "not on this platform", field="secret")
+
     def verify(self, request: ports.WebhookRequest, credentials: ports.Credentials) -> None:
         self.calls.append("verify")
         if request.headers.get("signature") != "right" or not credentials.secrets:

@@ -62,6 +62,7 @@ async def test_an_earlier_channel_name_becomes_the_present_one(house: House):
         ({"config": {"url": ""}}, "bad_config", "config.url"),
         ({"config": {"url": "http://elsewhere"}}, "bad_config", "config.url"),
         ({"secret": settings.Secret("short")}, "bad_secret", "secret"),
+        ({"secret": settings.Secret("none-of-this-platform")}, "bad_secret", "secret"),
     ],
 )
 async def test_what_cannot_be_is_refused_by_field(house: House, fields: dict[str, object], code: str, field: str):

@@ -95,9 +95,7 @@ async def test_other_words_under_the_same_id_are_a_conflict_and_the_first_stands
 
 async def test_two_tenants_may_use_one_command_id(house: House):
     await house.perform()
-    await house.service.perform(
-        contexts.start(fakes.BETA), fakes.command(tenant="beta", account=fakes.account_id("b"))
-    )
+    await house.service.perform(contexts.start(fakes.BETA), fakes.command(tenant="beta", account=fakes.account_id("b")))
     assert [r.tenant for r in house.table.receipts] == ["acme", "beta"]
     assert len(house.platform.sent) == 2
 

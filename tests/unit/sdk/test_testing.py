@@ -136,7 +136,7 @@ async def test_a_handler_past_its_deadline_has_failed() -> None:
         await asyncio.Event().wait()
 
     async with testing.conversation(app) as chat:
-        with pytest.raises((TimeoutError, AssertionError)):
+        with pytest.raises(AssertionError, match="the handler raised TimeoutError"):
             await chat.say("hello")
 
 
@@ -166,17 +166,3 @@ async def test_an_event_of_a_kind_of_the_future_is_done_with() -> None:
         event.relation.MergeFromString(b"\xfa\x01\x00")  # field 31, which no build knows
         await chat.deliver(event)
         assert chat.replies == []
-
-
-async def test_an_event_whose_body_names_another_tenant_is_quarantined() -> None:
-    app, seen = sdk.App("strict"), []
-
-    @app.on_message
-    async def answer(message: sdk.Message) -> None:
-        seen.append(message.text)
-
-    async with testing.conversation(app, tenant="acme") as chat:
-        event = message_pb2.Message(event_id="f1", tenant="globex", channel="test", account="a", conversation="r")
-        with pytest.raises(sdk.Broken, match="foreign_tenant"):
-            await chat.deliver(event)
-    assert seen == []

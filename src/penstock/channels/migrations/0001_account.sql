@@ -11,11 +11,7 @@ create table account (
     primary key (tenant, id),
     unique (tenant, name)
 );
-alter table account enable row level security;
-alter table account force row level security;
-create policy tenant_rows on account
-    using (tenant = any ((select current_setting('penstock.tenants', true)::text[])))
-    with check (tenant = any ((select current_setting('penstock.tenants', true)::text[])));
+select penstock.protect('account');
 
 -- A webhook names an account and no tenant, so something must say whose it is before a tenant can be bound. This table
 -- is that and nothing more: it has no row-level security, and holds nothing but unguessable ids.
@@ -39,8 +35,4 @@ create table account_secret (
     foreign key (tenant, account) references account (tenant, id) on delete cascade,
     check ((retired_at is null) = (sealed is not null))
 );
-alter table account_secret enable row level security;
-alter table account_secret force row level security;
-create policy tenant_rows on account_secret
-    using (tenant = any ((select current_setting('penstock.tenants', true)::text[])))
-    with check (tenant = any ((select current_setting('penstock.tenants', true)::text[])));
+select penstock.protect('account_secret');

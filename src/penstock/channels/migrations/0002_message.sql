@@ -19,8 +19,4 @@ create table message (
     primary key (tenant, account, event_id)
 );
 create index message_by_time on message using brin (received_at);
-alter table message enable row level security;
-alter table message force row level security;
-create policy tenant_rows on message
-    using (tenant = any ((select current_setting('penstock.tenants', true)::text[])))
-    with check (tenant = any ((select current_setting('penstock.tenants', true)::text[])));
+select penstock.protect('message');

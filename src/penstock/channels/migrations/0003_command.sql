@@ -2,7 +2,7 @@
 --
 -- A row is `sending` from before the platform is asked until its answer is stored: a row found in that state by another
 -- holder than its own means that a process died in between and nobody knows what the platform got. `waiting` is open
--- too, but the platform certainly did not take it. The other states are final, and no row leaves them.
+-- too, but nobody is asking the platform. The other states are final, and no row leaves them.
 --
 -- Idempotent for ever, so rows stay. Their personal parts can go: erasing a person empties `body` of the commands
 -- that answer their events (`cause_event_id`) or that speak in their own conversation.
@@ -33,11 +33,7 @@ create table command (
     primary key (tenant, command_id)
 );
 create unique index command_by_sequence on command (tenant, account, sequence) where sequence is not null;
-alter table command enable row level security;
-alter table command force row level security;
-create policy tenant_rows on command
-    using (tenant = any ((select current_setting('penstock.tenants', true)::text[])))
-    with check (tenant = any ((select current_setting('penstock.tenants', true)::text[])));
+select penstock.protect('command');
 
 -- The last sequence given out per account. A row and not a database sequence: its lock is held until the commit, so
 -- that a reader who has seen number 7 will never find a 6 that was committed later.
@@ -47,8 +43,4 @@ create table reply_position (
     last bigint not null,
     primary key (tenant, account)
 );
-alter table reply_position enable row level security;
-alter table reply_position force row level security;
-create policy tenant_rows on reply_position
-    using (tenant = any ((select current_setting('penstock.tenants', true)::text[])))
-    with check (tenant = any ((select current_setting('penstock.tenants', true)::text[])));
+select penstock.protect('reply_position');

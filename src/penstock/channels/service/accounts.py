@@ -61,9 +61,10 @@ class Accounts:
         entry = self._where.registry.find(channel)
         values = dict(config or {})
         entry.check_fields(values)
-        self._where.channel(entry.slug).check_config(values)
+        adapter = self._where.channel(entry.slug)
+        adapter.check_config(values)
         account = ports.Account(owner, model.new_account_id(), entry.slug, model.checked_name(name), values)
-        made = _new_secret(secret)
+        made = _new_secret(adapter, secret)
         try:
             await self._store.insert(account, await self._sealed(account, made))
         except errors.Rejected as error:
@@ -92,7 +93,7 @@ class Accounts:
         Raises Rejected `no_account`, `bad_secret`, and `too_many_secrets` (409) when two are live.
         """
         found = await self.show(tenant, account)
-        made = _new_secret(secret)
+        made = _new_secret(self._where.channel(found.account.channel), secret)
         sealed = await self._sealed(found.account, made)
         if not await self._store.add_secret(found.account.tenant, account, sealed):
             raise errors.Rejected(
@@ -137,5 +138,7 @@ class Accounts:
         return model.SealedSecret(made.id, await self._sealer.seal(account.tenant, lookup.PURPOSE, bound_to, raw))
 
 
-def _new_secret(given: settings.Secret | None) -> NewSecret:
-    return NewSecret(ids.new_id(), model.checked_secret(given) if given else model.new_secret())
+def _new_secret(channel: ports.Channel, given: settings.Secret | None) -> NewSecret:
+    secret = model.checked_secret(given) if given else model.new_secret()
+    channel.check_secret(secret)
+    return NewSecret(ids.new_id(), secret)

@@ -11,7 +11,7 @@ import dataclasses
 from typing import Final
 
 from penstock.base import clock as clocks
-from penstock.base import errors, ids, settings
+from penstock.base import errors, settings
 from penstock.channels import errors as channel_errors
 from penstock.channels import ports, registry
 from penstock.channels.model import account as model

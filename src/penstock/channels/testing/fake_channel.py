@@ -29,11 +29,11 @@ EVERYTHING: Final = outbound_pb2.Capabilities(
 
 
 class FakeChannel:
-    """A `ports.Channel` whose platform is the list `taken`.
+    """A `ports.Channel` whose platform is the list `taken`; it knows a command that comes again by its id.
 
     `script` holds what the next sends do, first one first: an error is raised, anything else is the answer; when it is
     empty, sends succeed. An Ambiguous is taken before it is raised if `takes_ambiguous`. While `gate` is not set, sends
-    wait.
+    wait; `attempts` shows them already.
     """
 
     def __init__(self, *, name: ids.ChannelName = NAME, capabilities: outbound_pb2.Capabilities = EVERYTHING) -> None:
@@ -61,11 +61,18 @@ class FakeChannel:
         if "broken" in config:
             raise errors.Rejected("bad_config", "config.broken must not be there", field="config.broken")
 
+    def check_secret(self, secret: settings.Secret) -> None:
+        """Raise Rejected for an empty one."""
+        if not secret.reveal():
+            raise errors.Rejected("bad_secret", "a secret must not be empty", field="secret")
+
     def verify(self, request: ports.WebhookRequest, credentials: ports.Credentials) -> None:
         """Raise Rejected (401) unless a live secret signed it within 300 s."""
         timestamp, offered = request.headers.get("fake-timestamp", ""), request.headers.get("fake-signature", "")
         good = [_signature(secret, timestamp, request.body) for secret in credentials.secrets]
-        if not any(hmac.compare_digest(offered.encode(), expected.encode()) for expected in good):
+        if not any(
+            hmac.compare_digest(offered.encode("utf-8", "surrogatepass"), expected.encode()) for expected in good
+        ):
             raise errors.Rejected("wrong_signature", "no live secret signed this", status=401)
         if abs(request.received_at.timestamp() - float(timestamp)) > TOLERANCE_S:
             raise errors.Rejected("stale_signature", "the timestamp is too far from now", status=401)
@@ -91,20 +98,30 @@ class FakeChannel:
         self, account: ports.Account, credentials: ports.Credentials, command: outbound_pb2.SendCommand
     ) -> ports.Sent:
         """Do what the script says, else take it."""
-        del account, credentials
+        del account
+        if not credentials.secrets:
+            raise errors.Rejected("no_secret", "the account has no secret")
         self.attempts.append(command)
         await self.gate.wait()
-        step = self.script.pop(0) if self.script else ports.Sent(f"fake-{ids.derive_id(command.command_id)}")
+        step = self.script.pop(0) if self.script else ports.Sent(message_id_of(command))
+        if isinstance(step, ports.Sent) or (isinstance(step, ports.Ambiguous) and self.takes_ambiguous):
+            self._take(command)
         if isinstance(step, errors.PenstockError):
-            if isinstance(step, ports.Ambiguous) and self.takes_ambiguous:
-                self.taken.append(command)
             raise step
-        self.taken.append(command)
         return step
 
     async def close(self) -> None:
         """Remember that it was closed."""
         self.closed = True
+
+    def _take(self, command: outbound_pb2.SendCommand) -> None:
+        if all(taken.command_id != command.command_id for taken in self.taken):
+            self.taken.append(command)
+
+
+def message_id_of(command: outbound_pb2.SendCommand) -> str:
+    """The id that the fake platform gives to what it takes."""
+    return f"fake-{ids.derive_id(command.command_id)}"
 
 
 def body_of(*messages: message_pb2.Message, other: Sequence[str] = ()) -> bytes:

@@ -62,11 +62,15 @@ class WebhookServer:
         if server is None:
             return
         server.close()
+        await self.hang_up()
+        await server.wait_closed()
+
+    async def hang_up(self) -> None:
+        """Cut the connections that are open, but accept new ones."""
         for connection in list(self._open):
             connection.cut()
         if self._open:
             await self._quiet.wait()
-        await server.wait_closed()
 
     def opened(self, connection: "_Connection") -> None:
         """Remember a connection, to cut it when stopping."""

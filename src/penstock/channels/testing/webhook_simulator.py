@@ -110,6 +110,15 @@ class WebhookSimulator(webhook_sender.WebhookSender):
         """Be down: cut every connection and refuse new ones, until `accept_connections`."""
         await self._server.stop()
 
+    async def hang_up(self) -> None:
+        """Cut every connection that is open now, as a platform does with idle ones."""
+        await self._server.hang_up()
+
+    @property
+    def connections(self) -> int:
+        """How many connections were ever accepted."""
+        return self._server.connections
+
     async def accept_connections(self) -> None:
         """Be up again, under the same URL."""
         await self._server.start()

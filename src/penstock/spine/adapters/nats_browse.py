@@ -10,7 +10,6 @@ import secrets
 from typing import Any, Final
 
 import nats.errors
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from penstock.base import errors, tasks
@@ -64,7 +63,7 @@ class OrderedReader:
             await puller.stop()
         await self._remove()
 
-    async def attach(self, client: Client) -> None:
+    async def attach(self) -> None:
         """A new connection: the reader makes a new consumer when it gets there."""
 
     async def detach(self) -> None:
@@ -115,7 +114,7 @@ class OrderedReader:
             lost=lambda _: arrived.put_nowait(None),
         )
         await self._calls.link.add(self)
-        await self._puller.start(self._calls.link.client)
+        await self._puller.start()
         return int(made.get("num_pending", 0))
 
     async def _remove(self) -> None:

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from penstock.base import errors, tasks, telemetry
@@ -147,9 +146,9 @@ class NatsSubscription:
         if last:
             await self._puller.done()
 
-    async def attach(self, client: Client) -> None:
+    async def attach(self) -> None:
         """A connection stands: ask again."""
-        await self._puller.start(client)
+        await self._puller.start()
 
     async def detach(self) -> None:
         """The connection is gone; what was handed over may still be settled after the next one."""
@@ -168,7 +167,7 @@ class NatsSubscription:
             try:
                 await self._restore(self._latest.sequence if self._latest else 0)
                 if not self._closed:
-                    await self.attach(self._link.client)
+                    await self.attach()
                 return
             except errors.PenstockError as error:
                 _log.warning("consumer is still away", consumer=self._policy.name, code=error.code)

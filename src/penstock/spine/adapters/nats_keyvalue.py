@@ -95,7 +95,7 @@ class NatsKeyValue:
         await self._write(key, b"", {OPERATION: "DEL"})
 
     async def _write(self, key: str, value: bytes, headers: Mapping[str, str]) -> int:
-        acceptance.entry(key, value, self._calls.link.client.max_payload)
+        acceptance.entry(key, value, self._calls.link.payload_limit_bytes)
         # An attempt whose answer was lost is made again: the id keeps it from counting as a second write.
         identified = {contexts.MESSAGE_ID: secrets.token_hex(12), **headers}
         try:

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import nats.errors
 from nats.aio.client import Client
@@ -23,8 +23,12 @@ from penstock.spine.adapters import nats_replies
 RECONNECT_WAIT_S: Final = 0.25
 CONNECT_TIMEOUT_S: Final = 2
 PING_INTERVAL_S: Final = 10
+PAYLOAD_LIMIT_BYTES: Final = 1 << 20
+"""What NATS takes by default; assumed until a server has said its own limit."""
 UNSENT_LIMIT_BYTES: Final = 8 << 20
 FLUSH_TIMEOUT_S: Final = 5.0
+WATCH_S: Final = 3.0
+HANG_UP_S: Final = 3.0
 
 _log = telemetry.logger("spine.nats")
 
@@ -37,22 +41,56 @@ reconnects = telemetry.counter(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Address:
-    """Where and as whom to connect; `str()` of it shows neither user nor password."""
+    """Where and as whom to connect: servers of one cluster as URLs without credentials. Never shows a secret."""
 
-    url: str
+    servers: tuple[str, ...]
     user: str = dataclasses.field(default="", repr=False)
     password: str = dataclasses.field(default="", repr=False)
     name: str = "penstock"
 
     def __str__(self) -> str:
-        parts = urlsplit(self.url if "://" in self.url else f"nats://{self.url}")
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        return ",".join(self.servers)
+
+
+def address(urls: str, *, user: str = "", password: str = "", name: str = "penstock") -> Address:
+    """Read `nats://user:password@host:port` (or `tls://`), several separated by commas; percent-encoding is undone.
+
+    Credentials that are given apart come before those of a URL. Raises Rejected `nats_url` without repeating it.
+    """
+    servers: list[str] = []
+    for url in urls.split(","):
+        try:
+            parts = urlsplit(url.strip() if "://" in url else f"nats://{url.strip()}")
+            port = parts.port or 4222
+        except ValueError:
+            parts, port = urlsplit(""), 0
+        if parts.scheme not in {"nats", "tls"} or not parts.hostname or parts.path.strip("/"):
+            raise errors.Rejected(
+                "nats_url", "the address of a NATS server looks like nats://user:password@host:4222", field="nats_url"
+            )
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        servers.append(f"{parts.scheme}://{host}:{port}")
+        user, password = user or unquote(parts.username or ""), password or unquote(parts.password or "")
+    return Address(tuple(servers), user, password, name)
+
+
+class Connection(Client):
+    """nats-py's client, with a way to stop a subscription and still receive what is on its way.
+
+    Its own `drain` writes the PING that it waits for ahead of the UNSUB that it has queued, and so ends too early.
+    """
+
+    async def stop_delivery(self, subscription: Subscription) -> None:
+        """Tell the server to send nothing more to a subscription; what arrives is still received."""
+        for number, known in list(self._subs.items()):
+            if known is subscription:
+                await self._send_unsubscribe(number)
 
 
 class Part(Protocol):
     """Something that lives on the connection and has to be set up again on each new one."""
 
-    async def attach(self, client: Client) -> None:
+    async def attach(self) -> None:
         """A connection stands. May be called again without a `detach` when it was lost meanwhile."""
         ...
 
@@ -66,7 +104,7 @@ class Link:
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        self.client = Client()
+        self.client = Connection()
         self.ready = asyncio.Event()
         self.closed = False
         self._parts: dict[Part, None] = {}
@@ -74,12 +112,13 @@ class Link:
         self._tasks = tasks.Tasks()
         self._told = False
         self._refused: asyncio.Future[str] | None = None
+        self.payload_limit_bytes = PAYLOAD_LIMIT_BYTES
 
     async def open(self, *, wait_s: float | None = None) -> None:
         """Connect, trying until it works or `wait_s` seconds are over.
 
-        Raises Rejected `nats_auth` for credentials that the server refuses and `nats_url` for a URL that is none;
-        Unavailable `nats_unreachable` when time is over.
+        Raises Rejected `nats_auth` for credentials that the server refuses, Unavailable `nats_unreachable` when time is
+        over.
         """
         self._refused = asyncio.get_running_loop().create_future()
         connecting = asyncio.create_task(self._connect(), name="nats connect")
@@ -87,6 +126,7 @@ class Link:
             await asyncio.wait({connecting, self._refused}, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
             if connecting.done():
                 connecting.result()
+                self._tasks.forever("nats watch", self._watch)
                 return
             if self._refused.done():
                 raise errors.Rejected(
@@ -98,22 +138,21 @@ class Link:
             raise errors.Unavailable(
                 "nats_unreachable", f"NATS at {self.address} does not answer", hint="Is the server running?"
             )
-        except (nats.errors.Error, ValueError) as error:
-            raise errors.Rejected("nats_url", f"not an address of a NATS server: {self.address} ({error})") from None
         finally:
             self._refused = None
             if not self.ready.is_set():
                 connecting.cancel()
                 await asyncio.gather(connecting, return_exceptions=True)
-                await self._hang_up()
+                await _hang_up(self.client)
 
     def open_later(self) -> None:
         """Connect in the background, however long it takes; what the server refuses is logged."""
-        self._tasks.once("nats connect", self._connect())
+        self._tasks.once("nats connect", self._connect_again())
+        self._tasks.forever("nats watch", self._watch)
 
     async def _connect(self) -> None:
         """Build a client and wait, however long, until it has connected."""
-        client = self.client = Client()
+        client = self.client = Connection()
 
         async def on_error(error: Exception) -> None:
             self._on_error(error)
@@ -127,13 +166,13 @@ class Link:
 
         async def on_closed() -> None:
             if client is self.client and not self.closed and self._refused is None:
-                await self._lost(client)
-                self._tasks.once("nats connect again", self._connect())
+                await self._begin_again(client)
 
         await client.connect(
-            self.address.url,
-            user=self.address.user or None,
+            list(self.address.servers),
+            user=self.address.user if self.address.password else None,
             password=self.address.password or None,
+            token=None if self.address.password else self.address.user or None,
             name=self.address.name,
             max_reconnect_attempts=-1,
             reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]
@@ -148,6 +187,32 @@ class Link:
         )
         await self._found(client)
 
+    async def _begin_again(self, client: Connection) -> None:
+        """Leave a client that will not come back by itself, and make another one."""
+        await self._lost(client)
+        self.client = Connection()
+        self._tasks.once("nats hang up", _hang_up(client))
+        self._tasks.once("nats connect again", self._connect_again())
+
+    async def _connect_again(self) -> None:
+        attempt = 0
+        while not self.closed:
+            attempt += 1
+            try:
+                await self._connect()
+                return
+            except (nats.errors.Error, OSError) as error:
+                self._on_error(error)
+            await asyncio.sleep(tasks.backoff_s(attempt))
+
+    async def _watch(self) -> None:
+        """Notice a client that knows that its connection is lost and hangs while it closes the dead socket."""
+        client = self.client
+        await asyncio.sleep(WATCH_S)
+        if client is self.client and client.is_reconnecting and self.ready.is_set():
+            _log.warning("nats client hangs", server=str(self.address))
+            await self._begin_again(client)
+
     def _on_error(self, error: Exception) -> None:
         text = str(error).lower()
         if "authorization violation" in text and self._refused is not None and not self._refused.done():
@@ -156,22 +221,23 @@ class Link:
             self._told = True
             _log.warning("nats", server=str(self.address), error=f"{type(error).__name__}: {error}")
 
-    async def _found(self, client: Client) -> None:
+    async def _found(self, client: Connection) -> None:
         if client is not self.client or self.closed:
             return
         await subscribe(client, self._replies.renew(), self._replies.receive)
+        self.payload_limit_bytes = client.max_payload
         self._told = False
         self.ready.set()
         _log.info("nats connected", server=str(self.address))
-        for part in list(self._parts):
+        for part in self.parts:
             await self._attach(part)
 
-    async def _lost(self, client: Client) -> None:
+    async def _lost(self, client: Connection) -> None:
         if client is not self.client:
             return
         self.ready.clear()
         self._replies.fail("disconnected", "the connection to NATS was lost")
-        for part in list(self._parts):
+        for part in self.parts:
             await part.detach()
 
     async def add(self, part: Part) -> None:
@@ -182,10 +248,15 @@ class Link:
 
     async def _attach(self, part: Part) -> None:
         try:
-            await part.attach(self.client)
+            await part.attach()
         except (nats.errors.Error, OSError, errors.Unavailable) as error:
             # The connection went away meanwhile; the next one attaches again.
             _log.info("nats part waits", error=f"{type(error).__name__}: {error}")
+
+    @property
+    def parts(self) -> list[Part]:
+        """What is attached to every connection."""
+        return list(self._parts)
 
     def remove(self, part: Part) -> None:
         """Do not attach it any more."""
@@ -236,6 +307,18 @@ class Link:
         finally:
             self._replies.forget(token)
 
+    async def barrier(self, timeout_s: float) -> None:
+        """Return when the server has dealt with everything written so far, and its answers have arrived.
+
+        A message to ourselves: nats-py's `flush` may overtake what was written before. Raises Unavailable.
+        """
+        token, heard = self._replies.expect(timeout_s)
+        try:
+            await self.send(f"{self._replies.inbox}.{token}", b"")
+            await heard
+        finally:
+            self._replies.forget(token)
+
     async def close(self) -> None:
         """Flush and hang up."""
         if self.closed:
@@ -243,18 +326,20 @@ class Link:
         self.closed = True
         await self._tasks.stop()
         if self.ready.is_set():
-            with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
-                await self.client.flush(timeout=2)
+            with contextlib.suppress(errors.Unavailable):
+                await self.barrier(2.0)
         self.ready.clear()
         self._replies.fail("spine_closed", "the connection to NATS was closed")
-        for part in list(self._parts):
+        for part in self.parts:
             await part.detach()
-        await self._hang_up()
+        await _hang_up(self.client)
 
-    async def _hang_up(self) -> None:
-        # nats-py tries to write what is left, to a connection that may be gone.
-        with contextlib.suppress(nats.errors.Error, OSError):
-            await self.client.close()
+
+async def _hang_up(client: Connection) -> None:
+    # nats-py tries to write what is left, to a connection that may be gone, and waits for its socket to close.
+    with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
+        async with asyncio.timeout(HANG_UP_S):
+            await client.close()
 
 
 def status(message: Msg) -> str:
@@ -265,7 +350,7 @@ def status(message: Msg) -> str:
 
 
 async def subscribe(
-    client: Client, pattern: str, receive: Callable[[Msg], Awaitable[None]], *, queue: str = ""
+    client: Connection, pattern: str, receive: Callable[[Msg], Awaitable[None]], *, queue: str = ""
 ) -> Subscription:
     """Subscribe on one client; `receive` must be a coroutine function."""
     return await client.subscribe(pattern, queue, receive)  # pyright: ignore[reportUnknownMemberType]

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import msgspec
 import nats.errors
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
@@ -55,7 +54,7 @@ class Puller:
         self._watch: asyncio.TimerHandle | None = None
         self._tasks = tasks.Tasks()
 
-    async def start(self, client: Client) -> None:
+    async def start(self) -> None:
         """Listen on a fresh inbox (an old one may still be filled by requests made before) and ask."""
         await self.stop()
         self._generation += 1
@@ -65,7 +64,7 @@ class Puller:
             await self._receive(message, current=generation == self._generation and not self._stopped)
 
         self._inbox = f"_INBOX.{secrets.token_hex(11)}"
-        self._subscription = await nats_link.subscribe(client, f"{self._inbox}.*", receive)
+        self._subscription = await nats_link.subscribe(self._link.client, f"{self._inbox}.*", receive)
         self._stopped = False
         self._asked = 0
         self._heard_at = asyncio.get_running_loop().time()
@@ -82,14 +81,17 @@ class Puller:
         subscription, self._subscription = self._subscription, None
         if subscription is None:
             return
-        # Draining waits until the server has sent its last: `_receive` gives those back. nats-py's own errors, and a
-        # connection that is lost meanwhile, leave them to the end of their lease.
-        with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
+        # What the server had sent already arrives behind `stop_delivery`, and `_receive` gives it back. A connection
+        # that is lost meanwhile leaves it to the end of its lease.
+        with contextlib.suppress(nats.errors.Error, OSError, TimeoutError, errors.Unavailable):
             if self._link.ready.is_set():
                 async with asyncio.timeout(RELEASE_TIMEOUT_S):
-                    await subscription.drain()
-            else:
-                await subscription.unsubscribe()
+                    await self._link.client.stop_delivery(subscription)
+                    await self._link.barrier(RELEASE_TIMEOUT_S)
+                    while subscription.pending_msgs:  # noqa: ASYNC110 - its own task empties it, without an event
+                        await asyncio.sleep(0)
+        with contextlib.suppress(nats.errors.Error, OSError):
+            await subscription.unsubscribe()
 
     def pause(self) -> None:
         """Ask for nothing more."""

@@ -2,15 +2,17 @@
 
 import contextlib
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import nats.errors
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from penstock.base import telemetry
 from penstock.spine import ports
 from penstock.spine.adapters import nats_link
+
+BARRIER_S: Final = 5.0
 
 _log = telemetry.logger("spine.nats")
 
@@ -30,11 +32,11 @@ class NatsListener:
         self._subscription: Subscription | None = None
         self._paused = False
 
-    async def attach(self, client: Client) -> None:
+    async def attach(self) -> None:
         """A connection stands: listen on it. Returns when the server knows."""
         await self._unsubscribe()
-        self._subscription = await nats_link.subscribe(client, self._pattern, self._hear, queue=self._queue)
-        await client.flush()
+        self._subscription = await nats_link.subscribe(self._link.client, self._pattern, self._hear, queue=self._queue)
+        await self._link.barrier(BARRIER_S)
 
     async def detach(self) -> None:
         """The connection is gone."""

@@ -26,7 +26,6 @@ class NatsSpine:
         self._link = link
         self._calls = nats_calls.Calls(link, deadline_s)
         self._deadline_s = deadline_s
-        self._open: set[ports.Subscription] = set()
 
     @classmethod
     async def connect(
@@ -44,7 +43,7 @@ class NatsSpine:
         Raises Rejected `nats_auth` when the server refuses the credentials, `nats_url` for no address at all, and
         Unavailable `nats_unreachable` when `wait_s` is over.
         """
-        link = nats_link.Link(nats_link.Address(url, user, password, name))
+        link = nats_link.Link(nats_link.address(url, user=user, password=password, name=name))
         await link.open(wait_s=wait_s)
         return cls(link, deadline_s=deadline_s)
 
@@ -52,9 +51,10 @@ class NatsSpine:
     def connecting(cls, url: str, *, name: str = "penstock", deadline_s: float = 15.0) -> "NatsSpine":
         """A client that connects in the background, for a process that has other work to do meanwhile.
 
-        Until a server answers, calls wait for their deadline as they do after a disconnection.
+        Until a server answers, calls wait for their deadline as they do after a disconnection. Raises Rejected
+        `nats_url`.
         """
-        link = nats_link.Link(nats_link.Address(url, "", "", name))
+        link = nats_link.Link(nats_link.address(url, name=name))
         link.open_later()
         return cls(link, deadline_s=deadline_s)
 
@@ -65,7 +65,7 @@ class NatsSpine:
 
     @property
     def _limit_bytes(self) -> int:
-        return self._link.client.max_payload
+        return self._link.payload_limit_bytes
 
     async def describe_stream(self, name: str) -> stream.StreamPolicy | None:
         """The stream as it is, or None."""
@@ -113,7 +113,7 @@ class NatsSpine:
 
         made = nats_consume.NatsSubscription(self._link, policy, receive, window=window, restore=restore)
         await self._link.add(made)
-        return self._keep(made)
+        return made
 
     async def _restore(self, policy: consumer.ConsumerPolicy, seen: int) -> None:
         """Make a durable again that was deleted under us, behind what it had handed to us (`seen`, 0 for nothing)."""
@@ -153,7 +153,7 @@ class NatsSpine:
         await self._link.wait_ready(self._deadline_s)
         made = nats_signals.NatsListener(self._link, subject, receive, queue)
         await self._link.add(made)
-        return self._keep(made)
+        return made
 
     async def request(self, signal: ports.Signal, *, timeout_s: float) -> ports.Signal:
         """Ask and wait for one answer."""
@@ -167,15 +167,11 @@ class NatsSpine:
         """Open a bucket."""
         return await nats_keyvalue.open_bucket(self._calls, bucket, history=history, max_age_s=max_age_s)
 
-    def _keep(self, made: ports.Subscription) -> ports.Subscription:
-        self._open.add(made)
-        return made
-
     async def close(self) -> None:
         """Close what still receives, flush and hang up."""
-        for subscription in self._open:
-            await subscription.close()
-        self._open.clear()
+        for part in self._link.parts:
+            if isinstance(part, nats_consume.NatsSubscription | nats_signals.NatsListener):
+                await part.close()
         await self._link.close()
 
 

@@ -1,0 +1,79 @@
+"""Reads the URLs with which an operator replaces embedded servers; what is wrong is said without repeating a secret."""
+
+import shlex
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from penstock.base import errors
+from penstock.servers.endpoints import NatsEndpoint
+
+
+def nats_endpoint(urls: str) -> NatsEndpoint:
+    """The endpoint of servers that an operator named: URLs of one cluster, separated by commas, with credentials.
+
+    Raises Rejected without repeating the URL, which is a secret.
+    """
+    places: list[str] = []
+    user, password = "", ""
+    for url in urls.split(","):
+        try:
+            parts = urlsplit(url.strip())
+            port = parts.port or 4222
+        except ValueError:
+            parts, port = urlsplit(""), 0
+        if parts.scheme not in {"nats", "tls"} or not parts.hostname or parts.path.strip("/") or parts.query:
+            raise errors.Rejected(
+                "bad_setting",
+                "PENSTOCK_NATS_URL must look like nats://user:password@host:4222",
+                hint="Several servers of one cluster are separated by commas.",
+                field="servers.nats_url",
+            )
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        places.append(f"{parts.scheme}://{host}:{port}")
+        user, password = user or unquote(parts.username or ""), password or unquote(parts.password or "")
+    return NatsEndpoint(",".join(places), user, password, "")
+
+
+def nats_places(urls: str) -> list[tuple[str, int]]:
+    """Hosts and ports of `nats_endpoint`."""
+    parts = [urlsplit(url) for url in nats_endpoint(urls).url.split(",")]
+    return [(part.hostname or "", part.port or 4222) for part in parts]
+
+
+def postgres_places(url: str) -> list[tuple[str, int]]:
+    """Hosts and ports that libpq would try, from a URL or from `name=value` pairs; a folder is a Unix socket's.
+
+    Raises Rejected without repeating the URL.
+    """
+    try:
+        hosts, numbers = _of_url(url) if "://" in url else _of_pairs(url)
+        if len(numbers) == 1:
+            numbers *= len(hosts)
+        return [(host, int(number or 5432)) for host, number in zip(hosts, numbers, strict=True)]
+    except ValueError:
+        raise errors.Rejected(
+            "bad_setting",
+            "PENSTOCK_POSTGRES_URL must look like postgresql://user:password@host:5432/database",
+            field="servers.postgres_url",
+        ) from None
+
+
+def _of_url(url: str) -> tuple[list[str], list[str]]:
+    parts = urlsplit(url)
+    if parts.scheme not in {"postgresql", "postgres"}:
+        raise ValueError
+    asked = parse_qs(parts.query)
+    hosts: list[str] = []
+    numbers: list[str] = []
+    for place in parts.netloc.rpartition("@")[2].split(","):
+        # An IPv6 address is in brackets and holds colons of its own.
+        host, _, number = place.rpartition(":") if ":" in place.rpartition("]")[2] else (place, "", "")
+        hosts.append(unquote(host).strip("[]"))
+        numbers.append(number)
+    hosts = asked["host"][0].split(",") if "host" in asked else [host or "localhost" for host in hosts]
+    numbers = asked["port"][0].split(",") if "port" in asked else numbers
+    return hosts, numbers
+
+
+def _of_pairs(text: str) -> tuple[list[str], list[str]]:
+    pairs = dict(word.split("=", 1) for word in shlex.split(text))
+    return pairs.get("host", "localhost").split(","), pairs.get("port", "").split(",")

@@ -1,0 +1,5 @@
+from penstock.channels.testing import conformance, fake_channel, fake_trial
+
+
+async def test_the_fake_channel_keeps_every_promise_of_a_channel():
+    await conformance.check_channel(fake_trial.fake(fake_channel.FakeChannel()))

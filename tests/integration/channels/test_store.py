@@ -1,0 +1,145 @@
+"""The room's tables in real Postgres: the rules of `suites`, races, and the wall between tenants."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from penstock.base import errors
+from penstock.channels.model.command import Claimed, Outcome, State
+from penstock.channels.store import accounts, commands, messages
+from tests.unit.channels import fakes, suites
+
+TABLES = ("account", "account_secret", "message", "command", "reply_position")
+
+
+async def test_commands(house: Any):
+    await suites.check_command_table(commands.CommandStore(house.database))
+    assert len(await house.outbox("RECEIPTS")) == 6
+
+
+async def test_messages(house: Any):
+    await suites.check_message_table(messages.MessageStore(house.database))
+    published = await house.outbox("MESSAGES_INBOUND")
+    assert [row[1].rpartition(":")[2] for row in published] == ["z", "a", "m", "z"]
+    assert len(await house.outbox("MESSAGES_INBOUND", tenant="beta")) == 1
+
+
+async def test_one_event_delivered_by_twenty_at_once_is_new_to_one(house: Any):
+    table, account = messages.MessageStore(house.database), fakes.account()
+    results = await asyncio.gather(
+        *(table.add(account, *suites.complete(account, fakes.message("e"))) for _ in range(20))
+    )
+    assert sorted(len(one.new) for one in results) == [0] * 19 + [1]
+    assert not any(one.changed for one in results)
+    assert len(await house.outbox("MESSAGES_INBOUND")) == 1
+
+
+async def test_batches_that_overlap_in_opposite_orders_do_not_block_each_other(house: Any):
+    table, account = messages.MessageStore(house.database), fakes.account()
+    names = [f"e{number}" for number in range(50)]
+    batches = [names, names[::-1]] * 5
+    results = await asyncio.gather(
+        *(table.add(account, *suites.complete(account, *map(fakes.message, batch))) for batch in batches)
+    )
+    assert sum(len(one.new) for one in results) == 50
+    assert len(await house.outbox("MESSAGES_INBOUND")) == 50
+
+
+async def test_a_failing_outbox_takes_the_message_with_it(house: Any):
+    table, account = messages.MessageStore(house.database), fakes.account()
+    events, outgoing = suites.complete(account, fakes.message("e"))
+    foreign = suites.complete(fakes.account(fakes.BETA), fakes.message("e"))[1]
+    with pytest.raises(errors.Broken):
+        await table.add(account, events, foreign)
+    assert await house.rows("select 1 from channels.message") == []
+    assert (await table.add(account, events, outgoing)).new == {"e"}
+
+
+async def test_one_command_claimed_by_ten_at_once_counts_each_once(house: Any):
+    table = commands.CommandStore(house.database)
+    claims = await asyncio.gather(
+        *(table.claim(fakes.command(), holder=f"p{number}", sending=True) for number in range(10))
+    )
+    assert sorted(claims, key=lambda one: one.attempts) == [Claimed(number + 1, number) for number in range(10)]
+    ended = await asyncio.gather(
+        *(
+            table.finish(fakes.command(), Outcome(State.SENT, 10, 9), holder=f"p{number}", receipt=None, numbered=False)
+            for number in range(10)
+        )
+    )
+    assert sum(ended) == 1
+
+
+async def test_a_reader_of_replies_never_misses_one_that_commits_late(house: Any):
+    """Forty commits race for one account's sequence while somebody reads on from where they were."""
+    table = commands.CommandStore(house.database)
+    seen: list[int] = []
+
+    async def say(number: int) -> None:
+        command = fakes.command(f"c{number}", channel="terminal")
+        await table.claim(command, holder="p", sending=True)
+        await table.finish(command, Outcome(State.SENT, 1, 0), holder="p", receipt=None, numbered=True)
+
+    async def read() -> None:
+        while len(seen) < 40:
+            last = seen[-1] if seen else 0
+            found = await table.replies(fakes.ACME, fakes.account_id(), after=last, limit=7)
+            seen.extend(reply.sequence for reply in found)
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(read(), *(say(number) for number in range(40)))
+    assert seen == list(range(1, 41))
+
+
+async def test_a_name_is_taken_once_and_secrets_live_at_most_two_at_a_time(house: Any):
+    table = accounts.AccountStore(house.database)
+    made = await house.account(name=fakes.account().name)
+    with pytest.raises(errors.Rejected, match="conflict"):
+        await table.insert(fakes.account(), secret("s"))
+    assert await table.find(fakes.account_id()) is None
+    added = await asyncio.gather(*(table.add_secret(fakes.ACME, made.id, secret(f"s{number}")) for number in range(5)))
+    assert sum(added) == 1
+    assert not await table.add_secret(fakes.BETA, made.id, secret("foreign"))
+    assert not await table.set_disabled(fakes.BETA, made.id, disabled=True)
+
+
+def secret(id: str) -> Any:
+    return accounts.model.SealedSecret(id, b"sealed")
+
+
+async def test_a_retired_secret_is_forgotten(house: Any):
+    made = await house.room.accounts.create("acme", "webhook", "shop", config={"url": "https://example.test/"})
+    plain = made.secret.secret.reveal().encode()
+    (sealed,) = await house.rows("select sealed from channels.account_secret")
+    assert plain not in bytes(sealed[0])
+    await house.room.accounts.retire_secret("acme", made.account.id, made.secret.id)
+    assert await house.rows("select sealed from channels.account_secret") == [(None,)]
+
+
+@pytest.mark.parametrize("table", TABLES)
+async def test_no_tenant_sees_or_writes_another_ones_rows(house: Any, table: str):
+    terminal = await house.account("acme", "t", "terminal")
+    store = commands.CommandStore(house.database)
+    command = fakes.command(account=terminal.id, channel="terminal")
+    await store.claim(command, holder="p", sending=True)
+    await store.finish(command, Outcome(State.SENT, 1, 0), holder="p", receipt=None, numbered=True)
+    await messages.MessageStore(house.database).add(terminal, *suites.complete(terminal, fakes.message()))
+    seen = {
+        "account": "select tenant from channels.account",
+        "account_secret": "select tenant from channels.account_secret",
+        "message": "select tenant from channels.message",
+        "command": "select tenant from channels.command",
+        "reply_position": "select tenant from channels.reply_position",
+    }[table]
+    assert await house.rows(seen) == [("acme",)]
+    assert await house.rows(seen, tenant="beta") == []
+    async with house.database.transaction("channels", []) as transaction:
+        assert await transaction.fetch_all(seen) == []
+
+
+async def test_no_tenant_writes_rows_of_another(house: Any):
+    with pytest.raises(errors.Broken, match="permission_denied"):
+        await house.rows(
+            "insert into channels.reply_position (tenant, account, last) values ('acme', 'a', 1)", tenant="beta"
+        )

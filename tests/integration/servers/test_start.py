@@ -1,0 +1,120 @@
+"""The servers start for root and for ordinary users, from awkward paths, several on one machine."""
+
+import os
+import pwd
+import stat
+from pathlib import Path
+
+import nats
+import psycopg
+import pytest
+
+from penstock.servers import testing
+
+
+async def use_nats(url: str) -> int:
+    """Publish into a stream; the sequence that the message got."""
+    client = await nats.connect(url)
+    try:
+        stream = client.jetstream()
+        await stream.add_stream(name="KEPT", subjects=["kept.>"])
+        return (await stream.publish("kept.one", b"x")).seq
+    finally:
+        await client.close()
+
+
+def use_postgres(url: str) -> int:
+    """Insert a row; how many there are."""
+    with psycopg.connect(url) as connection:
+        connection.execute("create table if not exists kept (id int generated always as identity)")
+        connection.execute("insert into kept default values")
+        return connection.execute("select count(*) from kept").fetchone()[0]
+
+
+def server_uids(data_folder: Path) -> set[int]:
+    return {(data_folder / name).stat().st_uid for name in ("nats", "postgres")}
+
+
+@pytest.mark.parametrize("name", ["data", "with spaces", "größe 大 'quoted' \"and\" \\back", "long" * 40])
+async def test_both_servers_work_from_awkward_paths(install, server_folder, name):
+    said = install(server_folder / name).said
+    assert await use_nats(said["nats_url"]) == 1
+    assert use_postgres(said["postgres_url"]) == 1
+
+
+async def test_pgvector_is_there_and_nothing_listens_on_tcp(server_folder):
+    async with testing.running_postgres(server_folder / "data") as endpoint:
+        with psycopg.connect(endpoint.url()) as connection:
+            connection.execute("create extension vector")
+            assert connection.execute("select '[1,2]'::vector <-> '[1,3]'").fetchone() == (1.0,)
+            assert connection.execute("show listen_addresses").fetchone() == ("",)
+            assert connection.execute("show server_encoding").fetchone() == ("UTF8",)
+
+
+async def test_a_wrong_password_is_refused_by_both(nats_endpoint, postgres_endpoint):
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(postgres_endpoint.url(user="postgres", password="wrong"))
+
+    async def quiet(_: Exception) -> None:
+        pass
+
+    with pytest.raises(nats.errors.Error, match="Authorization"):
+        await nats.connect(nats_endpoint.url, user="penstock", password="wrong", allow_reconnect=False, error_cb=quiet)
+    with pytest.raises(nats.errors.Error, match="Authorization"):
+        await nats.connect(nats_endpoint.url, allow_reconnect=False, error_cb=quiet)
+
+
+async def test_two_data_folders_on_one_machine(install, server_folder):
+    first, second = install(server_folder / "a").said, install(server_folder / "b").said
+    assert len({first["nats_url"], second["nats_url"], first["monitor_url"], second["monitor_url"]}) == 4
+    assert await use_nats(first["nats_url"]) == await use_nats(second["nats_url"]) == 1
+    assert use_postgres(first["postgres_url"]) == use_postgres(second["postgres_url"]) == 1
+
+
+def test_servers_of_root_run_as_nobody_else_and_ours_as_ourselves(install, server_folder):
+    install(server_folder / "data")
+    uids = server_uids(server_folder / "data")
+    accounts = {account.pw_uid for account in pwd.getpwall()}
+    if os.geteuid() == 0:
+        assert len(uids) == 1
+        assert not uids & accounts
+    else:
+        assert uids == {os.geteuid()}
+
+
+async def test_an_ordinary_user_starts_them(install, server_folder):
+    data_folder, settings = server_folder / "data", {}
+    if os.geteuid() == 0:
+        data_folder.mkdir(mode=0o700)
+        nobody = pwd.getpwnam("nobody")
+        os.chown(data_folder, nobody.pw_uid, nobody.pw_gid)
+        settings = {"user": nobody.pw_uid, "programs": str(server_folder / "programs")}
+    installation = install(data_folder, **settings)
+    said = installation.said
+    assert await use_nats(said["nats_url"]) == 1
+    assert use_postgres(said["postgres_url"]) == 1
+    assert server_uids(data_folder) == {data_folder.stat().st_uid} == {settings.get("user", os.geteuid())}
+    assert installation.stop().count("error") == 0
+
+
+def test_nobody_else_may_read_what_is_in_the_data_folder(install, server_folder):
+    data_folder = server_folder / "data"
+    install(data_folder)
+    for path in [data_folder, *data_folder.rglob("*")]:
+        if path.relative_to(data_folder).parts[:1] == ("programs",):
+            continue
+        mode = path.lstat().st_mode
+        assert not mode & (0o066 if stat.S_ISDIR(mode) else 0o077) or stat.S_ISSOCK(mode), path
+
+
+async def test_a_second_start_finds_everything_again(install, server_folder):
+    first = install(server_folder / "data")
+    await use_nats(first.said["nats_url"])
+    use_postgres(first.said["postgres_url"])
+    first.stop()
+    second = install(server_folder / "data")
+    assert second.said["nats_url"] == first.said["nats_url"], "ports and credentials stay"
+    assert second.said["postgres_url"] == first.said["postgres_url"]
+    assert second.said["pids"] != first.said["pids"]
+    assert await use_nats(second.said["nats_url"]) == 2
+    assert use_postgres(second.said["postgres_url"]) == 2

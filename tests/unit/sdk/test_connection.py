@@ -1,0 +1,74 @@
+"""Where the bus is and for which tenants, or one sentence with the next step."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from penstock.base import errors
+from penstock.sdk import connection
+from penstock.servers import settings as servers_settings
+
+
+def endpoints(folder: Path, text: str) -> dict[str, str]:
+    path = folder / connection.ENDPOINTS
+    path.parent.mkdir()
+    path.write_text(text)
+    return {"PENSTOCK_DATA": str(folder)}
+
+
+def test_a_url_wins_over_a_running_installation(tmp_path: Path) -> None:
+    environ = endpoints(tmp_path, json.dumps({"nats_url": "nats://x", "nats_user": "u", "nats_password": "p"}))
+    found = connection.find({**environ, "PENSTOCK_NATS_URL": "nats://a:b@bus:4222"})
+    assert (found.url.reveal(), found.user, found.password.reveal()) == ("nats://a:b@bus:4222", "", "")
+
+
+def test_credentials_may_stand_beside_the_url() -> None:
+    environ = {"PENSTOCK_NATS_URL": "nats://bus", "PENSTOCK_NATS_USER": "u", "PENSTOCK_NATS_PASSWORD": "p"}
+    found = connection.find(environ)
+    assert (found.user, found.password.reveal()) == ("u", "p")
+
+
+def test_the_running_installation_says_where_it_is(tmp_path: Path) -> None:
+    text = json.dumps({"nats_url": "nats://x", "nats_user": "u", "nats_password": "hush", "more": 1})
+    found = connection.find(endpoints(tmp_path, text))
+    assert (found.url.reveal(), found.user, found.password.reveal()) == ("nats://x", "u", "hush")
+    assert "hush" not in repr(found)
+
+
+def test_nothing_running_says_how_to_start(tmp_path: Path) -> None:
+    with pytest.raises(errors.Unavailable, match=r"no installation runs in .*penstock up.*PENSTOCK_NATS_URL"):
+        connection.find({"PENSTOCK_DATA": str(tmp_path)})
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"nats_url": 1}', "\x00"])
+def test_a_file_that_says_something_else_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(errors.Rejected, match="bad_endpoints"):
+        connection.find(endpoints(tmp_path, text))
+
+
+def test_the_default_folder_is_that_of_the_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    environs = ({}, {"XDG_DATA_HOME": "/data"}, {"XDG_DATA_HOME": "relative"})
+    for user in (0, 1000):
+        monkeypatch.setattr(os, "geteuid", lambda user=user: user)
+        for environ in environs:
+            assert connection.data_folder(environ) == servers_settings.default_data_folder(environ)
+
+
+def test_the_tenants_given_win_and_each_counts_once() -> None:
+    environ = {"PENSTOCK_TENANT": "acme, globex,,acme"}
+    assert connection.tenants([], environ) == ["acme", "globex"]
+    assert connection.tenants(["initech"], environ) == ["initech"]
+
+
+@pytest.mark.parametrize("environ", [{}, {"PENSTOCK_TENANT": ""}, {"PENSTOCK_TENANT": " , "}])
+def test_no_tenant_says_how_to_name_one(environ: dict[str, str]) -> None:
+    with pytest.raises(errors.Rejected, match="Set PENSTOCK_TENANT"):
+        connection.tenants([], environ)
+
+
+@pytest.mark.parametrize("name", ["Acme", "a.b", "*", "a_b", "a>", "../etc"])
+def test_a_hostile_tenant_is_refused(name: str) -> None:
+    with pytest.raises(errors.Rejected, match="tenant must be"):
+        connection.tenants([name], {})
