@@ -48,6 +48,11 @@ class Server:
             assert time.monotonic() < deadline, "nats-server does not answer"
             time.sleep(0.005)
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
@@ -102,6 +107,8 @@ async def empty_bench(server: Server) -> AsyncIterator[NatsBench]:
     await admin.connect(server.url, user="bench", password=PASSWORD)
     names = json.loads((await admin.request("$JS.API.STREAM.NAMES", timeout=5)).data)["streams"] or []
     for name in names:
+        # A stream that is made anew right after it was deleted may find messages that the server had still to remove.
+        await admin.request(f"$JS.API.STREAM.PURGE.{name}", timeout=5)
         await admin.request(f"$JS.API.STREAM.DELETE.{name}", timeout=5)
     await admin.close()
     made = NatsBench(server)

@@ -1,3 +1,5 @@
+"""The fake channel is worth testing with because it keeps the same promises as real ones."""
+
 from penstock.channels.testing import conformance, fake_channel, fake_trial
 
 

@@ -1,3 +1,5 @@
+"""The terminal passes the suite that every channel passes."""
+
 from penstock.channels.adapters import channel_terminal
 from penstock.channels.testing import conformance, webhook_trial
 

@@ -1,3 +1,5 @@
+"""The signed webhook passes the suite that every channel passes, over real sockets."""
+
 from penstock.channels.adapters import channel_webhook
 from penstock.channels.testing import conformance, webhook_trial
 

@@ -9,8 +9,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import signal
-import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import Any, Final
 
 import httpx
 
-from penstock.app import configuration, endpoints, house, up
+from penstock.app import apps, configuration, endpoints, house, up
 from penstock.base import errors, ids, telemetry
 from penstock.channels import ports as channel_ports
 from penstock.channels.adapters import standard_webhooks
@@ -116,7 +114,7 @@ async def opened(
     found: configuration.Configuration, tenant: str, app: Path | None, told: Callable[[str], None]
 ) -> AsyncGenerator[Terminal]:
     """A terminal of the tenant (made when missing), with the app running. Raises Rejected, Unavailable."""
-    if app is not None and not app.is_file():
+    if app is not None and not await asyncio.to_thread(app.is_file):
         raise errors.Rejected("no_app", f"there is no app at {app}", field="app", status=404)
     async with contextlib.AsyncExitStack() as stack:
         environ = await stack.enter_async_context(_installation(found, told))
@@ -125,7 +123,7 @@ async def opened(
         account, credentials = await joined.channels.known.find(account.channel, account.id)
         after = await joined.channels.replies.latest(account)
         if app is not None:
-            await stack.enter_async_context(_running_app(app, {**environ, "PENSTOCK_TENANT": tenant}, told))
+            await stack.enter_async_context(apps.running(app, {**environ, "PENSTOCK_TENANT": tenant}, told))
         terminal = Terminal(joined.http_url, account, credentials, after=after)
         stack.push_async_callback(terminal.close)
         yield terminal
@@ -169,25 +167,3 @@ async def _account(joined: house.House, tenant: str) -> channel_ports.Account:
         if details.account.channel == "terminal" and details.account.name == ACCOUNT:
             return details.account
     return (await joined.channels.accounts.create(tenant, "terminal", ACCOUNT)).account
-
-
-@contextlib.asynccontextmanager
-async def _running_app(app: Path, environ: Mapping[str, str], told: Callable[[str], None]) -> AsyncGenerator[None]:
-    """The app as a process; when it ends by itself, that is said."""
-    quiet = {"PENSTOCK_SDK__LOG_LEVEL": environ.get("PENSTOCK_SDK__LOG_LEVEL", "warning")}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, str(app), env={**environ, **quiet}, stdin=asyncio.subprocess.DEVNULL, start_new_session=True
-    )
-
-    async def watch() -> None:
-        code = await process.wait()
-        told(f"The app {app} ended (exit code {code}).")
-
-    watching = asyncio.create_task(watch())
-    try:
-        yield
-    finally:
-        watching.cancel()
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-            await process.wait()

@@ -8,19 +8,17 @@ import asyncio
 import contextlib
 import dataclasses
 import os
-import signal
 import statistics
-import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
 from typing import Final
 
 import httpx
 
-from penstock.app import configuration, examples, house, up
+from penstock.app import apps, configuration, examples, house, up
 from penstock.base import settings as base_settings
 from penstock.channels.testing import webhook_platform, webhook_sender, webhook_simulator
 
@@ -119,19 +117,27 @@ def _text(arrival: webhook_platform.Arrival) -> str:
 async def run(conversations: int, progress: Progress) -> Report:
     """Hold the conversations; raises Rejected or Unavailable when the installation cannot start."""
     begun = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="penstock-demo-") as name:
-        folder = Path(name)
-        folder.chmod(0o711)  # root's servers run as another user, who must be able to pass through
+    with _temporary_folder() as folder:
         environ = _environment(folder)
         settings = configuration.load(environ)
         async with up.running(settings, environ) as installation, contextlib.AsyncExitStack() as stack:
             async with house.of_running_installation(settings) as joined:
                 simulators = [await _tenant(joined, stack, tenant) for tenant in TENANTS]
-            await stack.enter_async_context(_echo(installation.environ))
+            echo = examples.path("echo") / "app.py"
+            environ = {**installation.environ, "PENSTOCK_TENANT": ",".join(TENANTS)}
+            await stack.enter_async_context(apps.running(echo, environ))
             talks = [Talk(simulators[n % len(simulators)], f"room-{n}") for n in range(conversations)]
             await _hold(talks, progress)
             suppressed = await _suppressed(installation.endpoints.http_url)
         return _report(talks, simulators, suppressed, time.perf_counter() - begun)
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Generator[Path]:
+    with tempfile.TemporaryDirectory(prefix="penstock-demo-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)  # root's servers run as another user, who must be able to pass through
+        yield folder
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -161,23 +167,6 @@ async def _tenant(
     )
     simulator.connect(joined.webhook_url(made.account))
     return simulator
-
-
-@contextlib.asynccontextmanager
-async def _echo(environ: Mapping[str, str]) -> AsyncGenerator[None]:
-    """The echo app, answering for both tenants in one process."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(examples.path("echo") / "app.py"),
-        env={**environ, "PENSTOCK_TENANT": ",".join(TENANTS)},
-        start_new_session=True,
-    )
-    try:
-        yield
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-        await process.wait()
 
 
 async def _hold(talks: list[Talk], progress: Progress) -> None:

@@ -86,7 +86,7 @@ async def _migrate(found: configuration.Configuration, place: folder.DataFolder,
     if found.servers.postgres_url is not None:
         await migrations.migrate(admin_url.reveal(), schema.rooms())
         return admin_url.reveal()
-    word, _ = credentials.kept(place.secret("core"), user=LOGIN)
+    word = credentials.kept(place.secret("core"), user=LOGIN)
     await migrations.migrate(admin_url.reveal(), schema.rooms(), login=roles.Login(LOGIN, settings.Secret(word)))
     parts = urlsplit(admin_url.reveal())
     place_of_server = parts.netloc.rpartition("@")[2]

@@ -71,7 +71,10 @@ def load(settings: type[S], room: str, file: Mapping[str, Any], environ: Mapping
 
     fields = {field.name for field in dataclasses.fields(cast("Any", settings))}
     prefix = f"{PREFIX}{room.upper()}__"
-    values = dict(cast("Mapping[str, Any]", file.get(room, {})))
+    table = file.get(room, {})
+    if not isinstance(table, Mapping):
+        raise errors.Rejected("bad_setting", f"{room} is a table of settings: write [{room}]", field=room)
+    values = dict(cast("Mapping[str, Any]", table))
     values |= {name[len(prefix) :].lower(): text for name, text in environ.items() if name.startswith(prefix)}
     if unknown := sorted(set(values) - fields):
         raise errors.Rejected(

@@ -9,7 +9,7 @@ import dataclasses
 import logging
 import sys
 from collections.abc import Generator, Sequence
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, cast
 
 import prometheus_client
 import structlog
@@ -26,6 +26,23 @@ def logger(name: str) -> structlog.stdlib.BoundLogger:
     return structlog.stdlib.get_logger(source=name)
 
 
+class _Lossy:
+    """A stream whose reader may leave: a log line that cannot be written must not end what wanted to log it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write, or do not."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """Flush, or do not."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+
 def configure_logs(*, level: str = "info", stream: TextIO | None = None) -> None:
     """Write one JSON object a line to `stream` (standard error by default), from `level` up."""
     structlog.configure(
@@ -38,7 +55,7 @@ def configure_logs(*, level: str = "info", stream: TextIO | None = None) -> None
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(stream or sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Lossy(stream or sys.stderr))),
         cache_logger_on_first_use=False,
     )
 

@@ -40,6 +40,7 @@ class ChannelsRoom:
     accounts: accounts.Accounts
     channels: Mapping[str, ports.Channel]
     replies: replies.Replies
+    known: ports.Accounts
 
     def stop(self) -> None:
         """End what would keep the listener from draining (reply streams). Call it when draining begins."""
@@ -92,4 +93,5 @@ def build(
         accounts.Accounts(where, account_store, around.sealer, cached),
         found,
         told,
+        cached,
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -49,23 +50,33 @@ def root(
 def run(work: Callable[[], Coroutine[Any, Any, T]], *, as_json: bool = False, fast: bool = False) -> T:
     """Run one verb on an event loop, uvloop's when it shall be `fast`.
 
-    A PenstockError becomes one line and its exit code, Ctrl-C exit code 130.
+    A PenstockError becomes one line and its exit code, Ctrl-C exit code 130, SIGTERM 143: both after cleaning up.
     """
     try:
         with asyncio.Runner(loop_factory=_uvloop if fast else None) as runner:
-            return runner.run(work())
+            return runner.run(_until_terminated(work))
     except errors.PenstockError as error:
         raise typer.Exit(output.fail(error, as_json=as_json)) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+    except asyncio.CancelledError:
+        raise typer.Exit(143) from None
     except (typer.Exit, typer.BadParameter):
         raise
-    except Exception as error:  # noqa: BLE001 - the last place before a person would see a stack
+    except Exception as error:
         if "PENSTOCK_DEBUG" in os.environ:
             raise
         hint = "Run it again with PENSTOCK_DEBUG=1 for the details, and report it."
         broken = errors.Broken("broken", f"an error of ours: {type(error).__name__}: {error}", hint=hint)
         raise typer.Exit(output.fail(broken, as_json=as_json)) from None
+
+
+async def _until_terminated(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """The work, cancelled by SIGTERM unless it listens for that itself: what it started is then stopped."""
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await work()
 
 
 def _uvloop() -> asyncio.AbstractEventLoop:

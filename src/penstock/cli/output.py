@@ -49,6 +49,22 @@ def line(text: str = "") -> None:
     sys.stdout.flush()
 
 
+def note(text: str) -> None:
+    """One line about what is going on, beside the result: on standard error."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def progress(done: int, total: int) -> None:
+    """How far long work has come: one line that redraws itself on a terminal, every tenth elsewhere."""
+    if sys.stderr.isatty():
+        filled = 30 * done // total
+        sys.stderr.write(f"\r[{'#' * filled}{'.' * (30 - filled)}] {done}/{total}" + ("\n" if done == total else ""))
+        sys.stderr.flush()
+    elif done * 10 // total != (done - 1) * 10 // total:
+        note(f"{done}/{total}")
+
+
 def document(value: Any) -> None:
     """One JSON document."""
     sys.stdout.write(json.dumps(value, default=_plain, ensure_ascii=False) + "\n")
@@ -70,13 +86,14 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: st
     if not rows:
         line(empty)
         return
-    cells = [[_cell(value) for value in row] for row in rows]
+    cells = [[cell(value) for value in row] for row in rows]
     widths = [max(len(name), *(len(row[i]) for row in cells)) for i, name in enumerate(columns)]
     for row in [[name.upper() for name in columns], *cells]:
         line("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
+    """One value as a line of text; what could steer a terminal is made visible."""
     if value is None or value == "":
         return "-"
     if isinstance(value, datetime.datetime):

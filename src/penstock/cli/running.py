@@ -1,11 +1,14 @@
 """`penstock up`, `run` and `demo`: what keeps running until it is told to stop."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from penstock.cli import main, output
+
+if TYPE_CHECKING:
+    from penstock.app import demo as demonstration
 
 Data = Annotated[
     Path | None,
@@ -46,12 +49,35 @@ def demo(
     conversations: Annotated[int, typer.Option(min=1, max=10_000, help="How many conversations to hold.")] = 60,
     as_json: main.AsJson = False,
 ) -> None:
-    """Hold a conversation through the whole system, in a temporary folder, and count. Example: penstock demo."""
+    """Hold conversations through the whole system, in a temporary folder, and count. Example: penstock demo."""
 
-    async def work() -> bool:
+    async def work() -> "demonstration.Report":
         from penstock.app import demo as demonstration
+        from penstock.base import telemetry
 
-        return await demonstration.run(conversations, as_json=as_json)
+        telemetry.configure_logs(level="error")
+        output.note("Starting nats-server, Postgres, the core and the echo app in a temporary folder ...")
+        return await demonstration.run(conversations, output.progress)
 
-    if not main.run(work, as_json=as_json):
+    report = main.run(work, as_json=as_json)
+    if as_json:
+        output.document(report)
+    else:
+        _show(report)
+    if not report.good:
         raise typer.Exit(output.FAILED)
+
+
+def _show(report: "demonstration.Report") -> None:
+    rows = [
+        ("messages in", report.messages_in),
+        ("replies out", report.replies_out),
+        ("latency, webhook to reply", f"p50 {report.p50_ms:.1f} ms, p95 {report.p95_ms:.1f}, p99 {report.p99_ms:.1f}"),
+        ("duplicate webhooks", f"{report.duplicates_sent} sent, {report.duplicates_suppressed} suppressed"),
+        ("doubled replies", report.doubled),
+        ("out of order", report.out_of_order),
+        ("protocol faults seen", report.faults),
+        ("seconds", f"{report.seconds:.1f}"),
+    ]
+    output.table(["what", "count"], rows, empty="")
+    output.line(f"{report.lost} lost")

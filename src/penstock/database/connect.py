@@ -59,5 +59,9 @@ async def connect(
     line = wire.Wire(connection, on_lost)
     times = (limits.statement_s, limits.lock_s, limits.idle_transaction_s, limits.idle_session_s)
     line.send(_SESSION, [str(round(seconds * 1000)) for seconds in times])
-    await line.sync(limits.answer_s)
+    try:
+        await line.sync(limits.answer_s)
+    except BaseException:
+        line.close()
+        raise
     return line

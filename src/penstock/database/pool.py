@@ -62,6 +62,15 @@ class Database:
         self._closed = False
         self._give_back(await self._lend())
 
+    async def ping(self) -> None:
+        """One round trip, for readiness probes. Raises Unavailable."""
+        line = await self._lend()
+        try:
+            line.send("select 1")
+            await line.sync(self._limits.answer_s)
+        finally:
+            self._give_back(line)
+
     async def close(self) -> None:
         """Hang up what is idle; what is lent is hung up when it comes back."""
         self._closed = True

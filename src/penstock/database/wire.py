@@ -49,7 +49,10 @@ class Answer:
         """The rows returned, as Python values."""
         result = self._good()
         self._loads.set_pgresult(result, format=pq.Format.BINARY)
-        return self._loads.load_rows(0, result.ntuples, tuple)
+        try:
+            return self._loads.load_rows(0, result.ntuples, tuple)
+        except psycopg.Error as error:
+            raise errors.Broken("bad_value", "Python has no value for what Postgres returned") from error
 
     def _good(self) -> pq.abc.PGresult:
         if self.result is None or self.failed:
@@ -97,6 +100,8 @@ class Wire:
             dumped = self._dumps.dump_sequence(values, (PyFormat.AUTO,) * len(values)) if values else ()
         except (psycopg.DataError, UnicodeEncodeError):
             raise failure.unstorable() from None
+        except psycopg.Error as error:
+            raise errors.Broken("bad_value", f"a value that Postgres has no type for: {error}") from None
         try:
             return self._send(text, dumped, self._dumps.types if values else (), self._dumps.formats if values else ())
         except psycopg.OperationalError:

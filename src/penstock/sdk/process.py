@@ -91,6 +91,7 @@ async def serve(app: App, tenants: Sequence[str]) -> None:
             for replica in replicas:
                 await _start(replica, deadline)
             _log.info("app listens", app=app.name, consumers=[replica.policy.name for replica in replicas])
+            _tell(configured.ready_fd)
             await asyncio.Event().wait()
         finally:
             _log.info("app drains", app=app.name)
@@ -126,6 +127,14 @@ async def _start(replica: Replica, deadline: float) -> None:
             if loop.time() > deadline:
                 raise
             await asyncio.sleep(TRY_AGAIN_S)
+
+
+def _tell(ready_fd: int) -> None:
+    """Tell whoever started us that messages sent from now on are answered, if they want to know."""
+    if ready_fd:
+        with contextlib.suppress(OSError):
+            os.write(ready_fd, b"\n")
+            os.close(ready_fd)
 
 
 async def _drain(replicas: Sequence[Replica], drain_s: float) -> None:

@@ -1,6 +1,7 @@
 """One process's share of an app for one tenant: a worker on the durable that all replicas share, and a heartbeat."""
 
 import asyncio
+import contextlib
 import dataclasses
 
 from penstock.base import context as contexts
@@ -51,13 +52,20 @@ class Replica:
 
     async def drain(self, timeout_s: float) -> int:
         """Take nothing new and finish what was begun; returns how many deliveries were given back unfinished."""
+        if self.listening and self._spine.connected:
+            self._state = heartbeat_pb2.HEARTBEAT_STATE_STOPPING
+            with contextlib.suppress(errors.Unavailable):
+                await self._say_state()
         self._state = heartbeat_pb2.HEARTBEAT_STATE_STOPPING
         left = await self._worker.drain(timeout_s)
         await self._tasks.stop()
         return left
 
     async def _beat(self) -> None:
-        """One heartbeat and the pause after it."""
+        await self._say_state()
+        await asyncio.sleep(self._period_s)
+
+    async def _say_state(self) -> None:
         message = heartbeat_pb2.Heartbeat(
             component=self.policy.name,
             instance=self._instance,
@@ -67,4 +75,3 @@ class Replica:
         message.at.GetCurrentTime()
         outgoing = route.HEARTBEAT.encode(contexts.start(self._tenant), message)
         await self._spine.emit(ports.Signal(outgoing.subject, outgoing.headers, outgoing.body))
-        await asyncio.sleep(self._period_s)

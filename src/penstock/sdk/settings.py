@@ -24,6 +24,9 @@ class SdkSettings:
     probe_host: str = "127.0.0.1"
     """Address they listen on; `0.0.0.0` in a container."""
 
+    ready_fd: int = 0
+    """Inherited file descriptor that gets a line once the app listens, as s6 and dinit ask for it; 0: none."""
+
     log_level: str = "info"
     """Least important log line written: debug, info, warning or error."""
 

@@ -80,19 +80,20 @@ def read_file(file: Path, *, mounted: bool = False) -> model.KeyEncryptionKey:
         ) from None
     except OSError as error:
         raise errors.Rejected("sealing_key_wrong", f"the sealing key at {file}: {error.strerror}") from None
-    with os.fdopen(handle, "rb") as opened:
-        found = os.fstat(opened.fileno())
+    try:
+        found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise errors.Rejected("sealing_key_wrong", f"the sealing key at {file} is not a file")
-        forbidden = stat.S_IRWXO | stat.S_IWGRP | (0 if mounted else stat.S_IRWXG)
-        if stat.S_IMODE(found.st_mode) & forbidden:
-            mode = stat.S_IMODE(found.st_mode)
+        mode = stat.S_IMODE(found.st_mode)
+        if mode & (stat.S_IRWXO | stat.S_IWGRP | (0 if mounted else stat.S_IRWXG)):
             raise errors.Rejected(
                 "sealing_key_wrong",
                 f"others may read or change the sealing key at {file} (mode {mode:04o})",
                 hint=f"chmod 600 '{file}', and think about who may have read it.",
             )
-        return parse(opened.read(_MOST_BYTES).decode("utf-8", "replace"), str(file))
+        return parse(os.read(handle, _MOST_BYTES).decode("utf-8", "replace"), str(file))
+    finally:
+        os.close(handle)
 
 
 def ensure_file(file: Path, *, data_folder: Path) -> str:

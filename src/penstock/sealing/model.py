@@ -95,6 +95,8 @@ class DataKey:
 
     def open(self, place: Place, sealed: bytes) -> bytes:
         """What was sealed. Raises Broken `seal_broken` when a bit was changed or the place is another."""
+        if generation_of(sealed) != self.generation:
+            raise errors.Broken("seal_broken", "a sealed value needs a data key of another generation")
         nonce, text = sealed[5 : 5 + NONCE_BYTES], sealed[5 + NONCE_BYTES :]
         try:
             return self._cipher.decrypt(nonce, text, place.associated(self.generation))

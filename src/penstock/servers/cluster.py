@@ -2,12 +2,13 @@
 
 import contextlib
 import dataclasses
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 from penstock.base import errors
-from penstock.servers import binaries, endpoints, files, privileges, process
+from penstock.servers import binaries, endpoints, files, identity, privileges, process
 from penstock.servers.folder import DataFolder
 
 INITDB_TIMEOUT_S = 120
@@ -22,8 +23,8 @@ class Cluster:
     user: privileges.ServerUser
     durable: bool = True
 
-    def ensure(self, password: str, *, password_is_new: bool) -> None:
-        """Have a cluster with the database `penstock` and a superuser with this password.
+    def ensure(self, password: str) -> None:
+        """Have a cluster; a new one gets the database `penstock` and a superuser with this password.
 
         Raises Rejected when the folder holds another Postgres' cluster or anything else.
         """
@@ -32,11 +33,15 @@ class Cluster:
                 self._make(password)
                 return
             _require_major(self.folder.postgres)
-            if password_is_new:
-                # The secret was lost; whoever owns the files may set another. The generated text holds no quote.
-                self._single_user(self.folder.postgres, self.user, f"ALTER USER postgres PASSWORD '{password}'")
 
     def _make(self, password: str) -> None:
+        # initdb starts `postgres` through a shell, by its full path in double quotes.
+        if strange := set(str(self.postgres)) & set('"$`\\'):
+            raise errors.Rejected(
+                "bad_folder",
+                f"Postgres cannot be run from {self.postgres}, because of the character {min(strange)}",
+                hint="Choose a data folder without it, with PENSTOCK_DATA or --data.",
+            )
         draft = self.folder.path / "postgres.draft"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
@@ -44,7 +49,7 @@ class Cluster:
         maker = privileges.named_user()
         privileges.hand_over(draft, maker)
         self._initdb(draft, maker, password)
-        self._single_user(draft, maker, f"CREATE DATABASE {endpoints.DATABASE}")
+        self._create_database(draft, maker)
         privileges.hand_over(draft, self.user)
         draft.rename(self.folder.postgres)
 
@@ -63,9 +68,9 @@ class Cluster:
         finally:
             secret.unlink(missing_ok=True)
 
-    def _single_user(self, place: Path, user: privileges.ServerUser, sql: str) -> None:
-        argv = [str(self.postgres / "postgres"), "--single", "-D", str(place), *fsync_arguments(durable=self.durable)]
-        self._run([*argv, "postgres"], user, said=sql + "\n")
+    def _create_database(self, draft: Path, maker: privileges.ServerUser) -> None:
+        argv = [str(self.postgres / "postgres"), "--single", "-D", str(draft), *fsync_arguments(durable=self.durable)]
+        self._run([*argv, "postgres"], maker, said=f"CREATE DATABASE {endpoints.DATABASE}\n")
 
     def _run(self, argv: list[str], user: privileges.ServerUser, *, said: str = "") -> None:
         done: subprocess.CompletedProcess[str] | None = None
@@ -94,8 +99,29 @@ class Cluster:
 
 
 def fsync_arguments(*, durable: bool) -> tuple[str, ...]:
-    """Arguments of `postgres`: as it should be, or for tests without waiting for the disk."""
-    return () if durable else ("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off")
+    """Arguments of `postgres`: as it should be, or for tests, whose data must survive a kill but no power cut."""
+    return () if durable else ("-c", "fsync=off", "-c", "full_page_writes=off")
+
+
+def forget_dead_postmaster(cluster: Path, socket_folder: Path) -> None:
+    """Remove lock files of a postmaster that is gone; call it only while our slot is free.
+
+    Postgres takes them for live when the pid is a zombie's (a container without an init keeps those) or was given to
+    another process of the same user. One that somebody started by hand on this cluster is left to Postgres' own check.
+    """
+    for lock in (cluster / "postmaster.pid", socket_folder / f".s.PGSQL.{endpoints.PORT}.lock"):
+        with contextlib.suppress(FileNotFoundError):
+            first = lock.read_text(encoding="utf-8", errors="replace").partition("\n")[0].strip().lstrip("-")
+            if not (first.isdigit() and identity.start_mark(int(first)) and _runs_on(int(first), cluster)):
+                lock.unlink()
+
+
+def _runs_on(pid: int, cluster: Path) -> bool:
+    """Whether the arguments of a process name the cluster; where they cannot be read, it is believed."""
+    try:
+        return os.fsencode(cluster) in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return True
 
 
 def _require_major(cluster: Path) -> None:

@@ -7,7 +7,9 @@ adopts them or `stop_left_behind` ends them.
 import asyncio
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final, cast
 
 import penstock
@@ -67,8 +69,9 @@ class EmbeddedServers:
             raise
         binaries.prune(prepared.programs)
         for name, server in self._servers.items():
-            self._tasks.once(f"{name} is kept up", self._keep_up(name, server))
-            self._tasks.forever(f"{name} is examined", _Examination(name, server, self._examined_every_s).again)
+            self._tasks.forever(f"{name} is kept up", functools.partial(self._keep_up, name, server))
+            examination = _Examination(server, prepared.path, self._examined_every_s)
+            self._tasks.forever(f"{name} is examined", examination.again)
         return Addresses(nats, postgres_url)
 
     async def health(self) -> Mapping[str, str]:
@@ -125,10 +128,13 @@ class EmbeddedServers:
 
 
 class _Examination:
-    """Looks at one server again and again; ends a nats-server that is ill for good, so that it is started anew."""
+    """Looks at one server again and again; ends a nats-server that is ill for good, so that it is started anew.
 
-    def __init__(self, name: str, server: Server, every_s: float) -> None:
-        self._name, self._server, self._every_s = name, server, every_s
+    A stream that could not be written while the disk was full stays so until then; so not before there is space.
+    """
+
+    def __init__(self, server: Server, path: Path, every_s: float) -> None:
+        self._server, self._path, self._every_s = server, path, every_s
         self._failures = 0
 
     async def again(self) -> None:
@@ -140,8 +146,9 @@ class _Examination:
         illness = await self._server.health()
         self._failures = self._failures + 1 if illness else 0
         if illness:
-            _log.warning("server is ill", server=self._name, detail=illness, failures=self._failures)
-        if self._failures >= ILL_FOR_GOOD and isinstance(self._server, EmbeddedNats):
+            _log.warning("server is ill", server=station.name, detail=illness, failures=self._failures)
+        has_space = watermark.free_bytes(self._path) >= watermark.LOWEST_START_BYTES
+        if self._failures >= ILL_FOR_GOOD and isinstance(self._server, EmbeddedNats) and has_space:
             self._failures = 0
             await self._server.stop()
 

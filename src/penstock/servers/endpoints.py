@@ -6,6 +6,8 @@ from urllib.parse import quote
 
 DATABASE: Final = "penstock"
 SUPERUSER: Final = "postgres"
+PORT: Final = 5432
+"""Of Postgres: only part of the socket's name, since each server has a folder of its own."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The embedded nats-server: JetStream on, loopback only, generated credentials, its store in the data folder."""
 
 import hashlib
+import json
 import os
 import signal
 from collections.abc import Mapping
@@ -38,7 +39,7 @@ class EmbeddedNats:
         """
         user = privileges.server_user(self._folder.path)
         program = binaries.supplied(self._folder.programs, user).nats_server
-        password, _ = credentials.kept(self._folder.secret(NAME), user=USER)
+        password = credentials.kept(self._folder.secret(NAME), user=USER)
         with files.explained(self._folder.path):
             if not self._folder.nats.exists():
                 self._folder.nats.mkdir(mode=0o700)
@@ -59,10 +60,11 @@ class EmbeddedNats:
         """Empty when all is well, else one sentence on what is wrong."""
         if not self._station.is_running():
             return "nats-server does not run"
-        status, _ = await self._ask("/healthz?js-enabled-only=true")
+        # The plain question: after a full disk a stream refuses every write until a restart, and only this one tells.
+        status, body = await self._ask("/healthz")
         if status == 200:
             return ""
-        return "JetStream is off" if status else "nats-server does not answer"
+        return f"nats-server is ill: {_reason(body)}" if status else "nats-server does not answer"
 
     async def stop(self) -> None:
         """Stop it; what clients were told is kept is on disk."""
@@ -150,6 +152,14 @@ accounts {{
   }}
 }}
 """
+
+
+def _reason(body: bytes) -> str:
+    """The `error` of an answer of `/healthz`."""
+    try:
+        return str(json.loads(body)["error"])[:300]
+    except (ValueError, TypeError, KeyError):
+        return "it does not say why"
 
 
 def _quoted(text: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from penstock.servers import binaries, cluster, credentials, privileges, process, socket_folder
-from penstock.servers.endpoints import DATABASE, SUPERUSER, PostgresEndpoint
+from penstock.servers.endpoints import DATABASE, PORT, SUPERUSER, PostgresEndpoint
 from penstock.servers.folder import DataFolder
 from penstock.servers.settings import MIB, ServersSettings
 from penstock.servers.station import Place, Station
@@ -41,18 +41,21 @@ class EmbeddedPostgres:
         """
         user = privileges.server_user(self._folder.path)
         self._programs = binaries.supplied(self._folder.programs, user).postgres
-        password, is_new = credentials.kept(self._folder.secret(NAME), user=SUPERUSER)
+        password = credentials.kept(
+            self._folder.secret(NAME), user=SUPERUSER, lost=(self._folder.postgres / "PG_VERSION").exists()
+        )
         self._socket = socket_folder.prepare(self._folder, user)
 
         def as_program(_: Mapping[str, int]) -> process.Program:
-            return process.Program(TITLE, self._arguments(), "", {"socket": socket_folder.PORT}, user)
+            return process.Program(TITLE, self._arguments(), "", {"socket": PORT}, user)
 
         if not await self._station.adopt(as_program, self._ready):
             await self._station.clear()
             made = cluster.Cluster(self._folder, self._programs, user, self._durable)
-            await _to_the_end(asyncio.to_thread(made.ensure, password, password_is_new=is_new))
+            await _to_the_end(asyncio.to_thread(made.ensure, password))
+            cluster.forget_dead_postmaster(self._folder.postgres, self._socket)
             await self._station.launch(as_program({}), self._ready)
-        return PostgresEndpoint(str(self._socket), socket_folder.PORT, SUPERUSER, password, DATABASE)
+        return PostgresEndpoint(str(self._socket), PORT, SUPERUSER, password, DATABASE)
 
     async def health(self) -> str:
         """Empty when all is well, else one sentence on what is wrong."""
@@ -73,7 +76,7 @@ class EmbeddedPostgres:
         return len(lines) >= 8 and lines[0].strip() == str(found.pid) and lines[7].strip() == "ready"
 
     async def _accepts(self) -> bool:
-        argv = ["-q", "-t", "3", "-h", str(self._socket), "-p", str(socket_folder.PORT), "-d", DATABASE]
+        argv = ["-q", "-t", "3", "-h", str(self._socket), "-p", str(PORT), "-d", DATABASE]
         asked = await asyncio.create_subprocess_exec(
             str(self._programs / "pg_isready"),
             *argv,
@@ -88,7 +91,7 @@ class EmbeddedPostgres:
         chosen = {
             "listen_addresses": "",
             "unix_socket_directories": str(self._socket),
-            "port": str(socket_folder.PORT),
+            "port": str(PORT),
             "max_connections": str(self._settings.postgres_connections),
             "shared_buffers": f"{self._settings.postgres_shared_buffers_bytes // MIB}MB",
             **_SETTINGS,

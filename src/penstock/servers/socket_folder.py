@@ -14,13 +14,11 @@ from typing import Final
 
 from penstock.base import errors
 from penstock.servers import files
+from penstock.servers.endpoints import PORT
 from penstock.servers.folder import DataFolder
 from penstock.servers.privileges import ServerUser
 
 LONGEST_BYTES: Final = 103
-PORT: Final = 5432
-"""Only part of the socket's name: each server has a folder of its own."""
-
 _PLAIN = re.compile(r"[A-Za-z0-9/._-]+")
 
 

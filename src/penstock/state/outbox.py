@@ -25,6 +25,8 @@ _MANY: Final = (
     ") with ordinality as row(tenant, partition, key, stream, subject, message_id, headers, body, place) order by place"
 )
 
+_json: Final = json.JSONEncoder(ensure_ascii=False).encode
+
 _listeners: Final[dict[str, set[Callable[[], None]]]] = {}
 
 
@@ -58,7 +60,7 @@ def _row(outgoing: ports.Outgoing) -> tuple[str | int | bytes, ...]:
         outgoing.stream,
         outgoing.subject,
         message_id,
-        json.dumps(dict(outgoing.headers), ensure_ascii=False),
+        _json(dict(outgoing.headers)),
         outgoing.body,
     )
 

@@ -25,7 +25,6 @@ def modules_say_why_they_exist(root: Path) -> list[str]:
     Broken({"src/a.py": "def f(): ...\n"}, "f has no docstring"),
     Broken({"src/a.py": "class C: ...\n"}, "C has no docstring"),
     Broken({"src/a.py": 'class C:\n    """Says."""\n    async def m(self): ...\n'}, "m has no docstring"),
-    Broken({"src/a.py": 'class C:\n    """Says."""\n    def test_m(self): ...\n'}, "test_m has no docstring"),
     kept_by=(
         {"src/a.py": 'class C:\n    """Says."""\n    def __init__(self):\n        def inner(): ...\n'},
         # The name of a shipped test is a sentence already.
@@ -38,7 +37,7 @@ def public_names_have_docstrings(root: Path) -> list[str]:
         file.at(node, f"{node.name} has no docstring")
         for file in tree.python_files(root, *tree.PRODUCT, *tree.TOOLING)
         for node in _public(file.tree)
-        if not ast.get_docstring(node) and not ("/testing/" in file.name and node.name.startswith("test_"))
+        if not ast.get_docstring(node)
     ]
 
 

@@ -9,19 +9,13 @@ from tests.house.rule import Broken, rule
 _COMMENT = re.compile(r"--.*")
 _TABLE = re.compile(r"create table (?:if not exists )?([\w.]+)\s*\(([^;]*);", re.IGNORECASE)
 _TENANT_COLUMN = re.compile(r"^\s*tenant\s", re.MULTILINE | re.IGNORECASE)
-_WALLS = (
-    ("enable row level security", r"alter table {} enable row level security\b"),
-    ("force row level security", r"alter table {} force row level security\b"),
-    ("create policy", r"create policy \S+ on {}\b"),
-)
+# `penstock.protect` (database/bootstrap.sql) enables and forces row-level security and makes the policy.
+_WALL = r"select penstock\.protect\('{}'\)"
 # Tables that are read before a tenant can be bound, and why.
 _BEFORE_A_TENANT_IS_KNOWN = {
     "account_directory": "a webhook names an account and no tenant; it holds unguessable ids only"
 }
-_GOOD = (
-    "create table a (\n    tenant text,\n    b int\n);\nalter table a enable row level security;\n"
-    "alter table a force row level security;\ncreate policy tenants on a using (true);\n"
-)
+_GOOD = "create table a (\n    tenant text,\n    b int\n) partition by range (b);\nselect penstock.protect('a');\n"
 
 
 def _folders(root: Path) -> Iterator[Path]:
@@ -51,14 +45,9 @@ def migrations_are_numbered_without_gaps(root: Path) -> list[str]:
 
 
 @rule(
-    Broken(
-        {"src/penstock/edge/migrations/0001_a.sql": "create table a (\n    tenant text\n);"}, "force row level security"
-    ),
-    Broken({"src/penstock/edge/migrations/0001_a.sql": _GOOD.replace("enable", "disable")}, "a: enable row level"),
-    Broken(
-        {"src/penstock/edge/migrations/0001_a.sql": _GOOD.replace("alter table a force", "-- ")}, "a: force row level"
-    ),
-    Broken({"src/penstock/edge/migrations/0001_a.sql": _GOOD.replace("policy", "index")}, "a: create policy"),
+    Broken({"src/penstock/edge/migrations/0001_a.sql": "create table a (\n    tenant text\n);"}, "a has a tenant"),
+    Broken({"src/penstock/edge/migrations/0001_a.sql": _GOOD.replace("select", "-- select")}, "a has a tenant"),
+    Broken({"src/penstock/edge/migrations/0001_a.sql": _GOOD.replace("'a'", "'b'")}, "a has a tenant"),
     kept_by=(
         {"src/penstock/edge/migrations/0001_a.sql": _GOOD},
         {"src/penstock/edge/migrations/0001_a.sql": "create table a (\n    id text -- not a tenant\n);"},
@@ -69,12 +58,9 @@ def tables_with_a_tenant_are_walled(root: Path) -> list[str]:
     for folder in _folders(root):
         scripts = "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.sql")))
         statements = _COMMENT.sub("", scripts)
-        said = " ".join(statements.split())
         for table, columns in _TABLE.findall(statements):
-            if _TENANT_COLUMN.search(columns) and table not in _BEFORE_A_TENANT_IS_KNOWN:
-                found += [
-                    f"{folder.relative_to(root).as_posix()}: {table}: {wall} is missing"
-                    for wall, pattern in _WALLS
-                    if not re.search(pattern.format(re.escape(table)), said, re.IGNORECASE)
-                ]
+            walled = re.search(_WALL.format(re.escape(table)), statements) or table in _BEFORE_A_TENANT_IS_KNOWN
+            if _TENANT_COLUMN.search(columns) and not walled:
+                place = folder.relative_to(root).as_posix()
+                found.append(f"{place}: {table} has a tenant and no `select penstock.protect('{table}')`")
     return found

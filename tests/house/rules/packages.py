@@ -1,6 +1,7 @@
 """Packages: plain doors, and what import-linter does not see (folders without `__init__`, imports by name)."""
 
 import ast
+import tomllib
 from pathlib import Path
 
 from tests.house import tree
@@ -89,3 +90,28 @@ def google_means_protobuf(root: Path) -> list[str]:
         for name in file.imports()
         if name.split(".")[0] == "google" and not name.startswith("google.protobuf")
     ]
+
+
+_SCRIPT = {"pyproject.toml": '[project.scripts]\npenstock = "penstock.cli.main:main"\n'}
+
+
+@rule(
+    Broken({**_SCRIPT, "src/penstock/cli/__init__.py": ""}, "penstock.cli.main"),
+    Broken({**_SCRIPT, "src/penstock/cli/main.py": "application = 1\n"}, "penstock.cli.main:main"),
+    kept_by=({**_SCRIPT, "src/penstock/cli/main.py": "def main(): ...\n"},),
+)
+def every_command_has_its_function(root: Path) -> list[str]:
+    """A script whose target is a module, or nothing, installs well and fails when somebody runs it."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    found: list[str] = []
+    for name, target in project["scripts"].items():
+        module, _, function = target.partition(":")
+        places = [file for file in tree.python_files(root / "src", "penstock") if _module(file.name) == module]
+        defined = {node.name for file in places for node in file.tree.body if isinstance(node, tree.Function)}
+        if function not in defined:
+            found.append(f"pyproject.toml: the command {name} is {target}, which is no function")
+    return found
+
+
+def _module(name: str) -> str:
+    return name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")

@@ -153,6 +153,19 @@ async def test_files_are_offered_under_their_url(simulator):
     writer.close()
 
 
+async def test_headers_of_its_own_go_along_with_every_request():
+    seen = []
+    server = webhook_server.WebhookServer(lambda request: seen.append(request) or webhook_server.Reply())
+    await server.start()
+    async with webhook_simulator.WebhookSimulator([SECRET]) as simulator:
+        simulator.connect(f"http://127.0.0.1:{server.port}/webhooks/webhook/acc?x=y")
+        simulator.headers["traceparent"] = "00-1"
+        assert (await simulator.say("room", "hello")).ok
+    await server.stop()
+    assert (seen[0].method, seen[0].target) == ("POST", "/webhooks/webhook/acc?x=y")
+    assert seen[0].headers["traceparent"] == "00-1"
+
+
 async def test_its_client_says_when_there_was_no_answer_in_time():
     server = webhook_server.WebhookServer(lambda _: webhook_server.Reply(delay_s=5.0))
     await server.start()

@@ -41,11 +41,15 @@ async def test_a_block_commits_at_its_end_and_then_tells(database):
 
 async def test_a_block_that_raises_leaves_nothing_and_tells_nobody(database):
     told = []
-    with pytest.raises(ZeroDivisionError):
+
+    async def fail():
         async with database.transaction("kitchen", ["acme"]) as transaction:
             await transaction.execute(DISH, ("acme", "soup", 1))
             transaction.on_commit(lambda: told.append("committed"))
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
     assert (await count(database), told) == (0, [])
 
 
@@ -77,23 +81,30 @@ async def test_an_error_of_a_queued_statement_shows_at_the_next_round_trip(datab
 
 
 async def test_an_error_that_was_caught_still_ends_the_transaction(database):
-    with pytest.raises(errors.Rejected):
+
+    async def carry_on():
         async with database.transaction("kitchen", ["acme"]) as transaction:
             await transaction.execute(DISH, ("acme", "soup", 1))
-            with pytest.raises(errors.Rejected):
-                await transaction.execute(DISH, ("acme", "mud", 1))
-            with pytest.raises(errors.Rejected):
-                await transaction.execute(DISH, ("acme", "stew", 1))
+            for name in ("mud", "stew"):
+                with pytest.raises(errors.Rejected):
+                    await transaction.execute(DISH, ("acme", name, 1))
+
+    with pytest.raises(errors.Rejected):
+        await carry_on()
     assert await count(database) == 0
 
 
 async def test_a_statement_that_failed_while_being_prepared_works_when_it_can(database):
     sql = "select size / %s from kitchen.dish where name = %s"
+
+    async def fail():
+        async with database.transaction("kitchen", ["acme"]) as transaction:
+            transaction.send("select 1/0")
+            await transaction.fetch_all(sql, (1, "soup"))
+
     for _ in range(4):
         with pytest.raises(errors.Broken):
-            async with database.transaction("kitchen", ["acme"]) as transaction:
-                transaction.send("select 1/0")
-                await transaction.fetch_all(sql, (1, "soup"))
+            await fail()
     for _ in range(4):
         async with database.transaction("kitchen", ["acme"]) as transaction:
             assert await transaction.fetch_all(sql, (1, "soup")) == []
@@ -105,6 +116,23 @@ async def test_text_that_postgres_cannot_hold_is_rejected_and_the_connection_liv
             async with database.transaction("kitchen", ["acme"]) as transaction:
                 await transaction.execute(DISH, ("acme", text, 1))
         assert raised.value.code == "unstorable_text"
+    assert await count(database) == 0
+
+
+async def test_values_without_a_type_on_the_other_side_are_our_bug(database):
+    async def send():
+        async with database.transaction("kitchen", ["acme"]) as transaction:
+            await transaction.fetch_one("select %s", (object(),))
+
+    async def receive():
+        async with database.transaction("kitchen", ["acme"]) as transaction:
+            await transaction.fetch_one("select 'infinity'::timestamptz")
+
+    for work in (send, receive):
+        with pytest.raises(errors.Broken) as raised:
+            await work()
+        assert raised.value.code == "bad_value"
+    await database.ping()
     assert await count(database) == 0
 
 

@@ -1,6 +1,7 @@
 """A Postgres that dies: nothing half-written, told at once, and back without help."""
 
 import asyncio
+import os
 import signal
 import time
 
@@ -37,20 +38,26 @@ async def dishes(database):
 
 
 async def test_a_connection_lost_in_the_middle_is_unavailable_and_writes_nothing(database, rooms):
-    with pytest.raises(errors.Unavailable) as raised:
+    async def write():
         async with database.transaction("kitchen", ["acme"]) as transaction:
             await transaction.execute(DISH, ("half",))
             await kill_all(rooms)
             await transaction.execute(DISH, ("other half",))
+
+    with pytest.raises(errors.Unavailable) as raised:
+        await write()
     assert raised.value.code == "database_away"
     assert await dishes(database) == []
 
 
 async def test_a_connection_lost_before_the_commit_is_known_as_such(database, rooms):
-    with pytest.raises(errors.Unavailable) as raised:
+    async def write():
         async with database.transaction("kitchen", ["acme"]) as transaction:
             await transaction.execute(DISH, ("half",))
             await kill_all(rooms)
+
+    with pytest.raises(errors.Unavailable) as raised:
+        await write()
     assert raised.value.code in ("commit_unknown", "database_away")
     assert await dishes(database) == []
 
@@ -72,12 +79,16 @@ async def test_a_killed_server_is_told_at_once_and_found_again(server_folder):
         database = pool.Database(conftest.login_url(first), application="test", deadline_s=1.0)
         async with database.transaction("kitchen", ["acme"]) as transaction:
             transaction.send(DISH, ("kept",))
-        pid = int((server_folder / "data").glob("**/postmaster.pid").__next__().read_text().split()[0])
-        with pytest.raises(errors.Unavailable):
+        pid = int(next((server_folder / "data").glob("**/postmaster.pid")).read_text().split()[0])
+
+        async def write():
             async with database.transaction("kitchen", ["acme"]) as transaction:
                 await transaction.execute(DISH, ("lost",))
-                _kill(pid)
+                os.kill(pid, signal.SIGKILL)
                 await transaction.fetch_one("select pg_sleep(10)")
+
+        with pytest.raises(errors.Unavailable):
+            await write()
         begun = time.monotonic()
         for _ in range(50):
             with pytest.raises(errors.Unavailable):
@@ -94,9 +105,3 @@ async def test_a_killed_server_is_told_at_once_and_found_again(server_folder):
 
         await until(back)
     await database.close()
-
-
-def _kill(pid):
-    import os
-
-    os.kill(pid, signal.SIGKILL)

@@ -98,5 +98,11 @@ async def test_the_check_passes_here_and_names_every_hole(rooms):
         await connection.execute("alter table kitchen.dish no force row level security")
     with pytest.raises(AssertionError) as raised:
         await testing.check_tables(rooms.url())
-    for table in ("naked: row-level", "naked: has no policy", "ownerless: has no tenant", "lax: a policy", "dish: row-l"):
+    for table in (
+        "naked: row-level",
+        "naked: has no policy",
+        "ownerless: has no tenant",
+        "lax: a policy",
+        "dish: row-l",
+    ):
         assert f"kitchen.{table}" in str(raised.value)

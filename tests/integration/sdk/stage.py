@@ -75,10 +75,15 @@ class Replica:
 
 
 @contextlib.asynccontextmanager
-async def replica(app: Path, environ: Mapping[str, str]) -> AsyncGenerator[Replica]:
+async def replica(app: Path, environ: Mapping[str, str], *, pass_fds: tuple[int, ...] = ()) -> AsyncGenerator[Replica]:
     """Run an app until the end of the block."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(app), env=dict(environ), stderr=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL
+        sys.executable,
+        str(app),
+        env=dict(environ),
+        stderr=asyncio.subprocess.PIPE,
+        stdin=asyncio.subprocess.DEVNULL,
+        pass_fds=pass_fds,
     )
     made = Replica(process)
     try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 import urllib.request
 from pathlib import Path
@@ -90,6 +91,17 @@ async def test_a_port_that_is_taken(stage: stages.Stage) -> None:
         code, said = await end_of(stage.environ(PENSTOCK_SDK__PROBE_PORT=str(port)))
     assert code == 2
     assert said.startswith(f"penstock: cannot listen on 127.0.0.1:{port}")
+
+
+async def test_who_started_it_is_told_when_it_listens(stage: stages.Stage) -> None:
+    told, tell = os.pipe()
+    environ = stage.environ(PENSTOCK_SDK__READY_FD=str(tell), PENSTOCK_SDK__LOG_LEVEL="error")
+    async with stages.replica(stages.ECHO, environ, pass_fds=(tell,)):
+        os.close(tell)
+        assert await asyncio.to_thread(os.read, told, 10) == b"\n"
+        await stage.say("room", "hello")
+        assert len(await stage.answers(1)) == 1
+    os.close(told)
 
 
 async def test_wrong_credentials(stage: stages.Stage) -> None:

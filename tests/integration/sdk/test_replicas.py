@@ -1,10 +1,13 @@
 """Processes of one app on a real bus: they share the work, lose nothing when they die, and say nothing twice."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
 
 import pytest
 
 from penstock.servers import folder, settings, testing
+from penstock.servers.endpoints import NatsEndpoint
 from penstock.servers.nats import EmbeddedNats
 from tests.integration.sdk import stage as stages
 
@@ -88,27 +91,62 @@ async def test_a_drain_that_takes_too_long_gives_its_message_to_another(stage: s
     assert stage.by_conversation() == {"room": ["0 first", "0 second"]}
 
 
-async def test_it_goes_on_after_the_bus_was_away() -> None:
+@contextlib.asynccontextmanager
+async def own_server() -> AsyncGenerator[tuple[EmbeddedNats, NatsEndpoint]]:
+    """A nats-server that the test may stop and start."""
     with testing.temporary_folder() as path:
         prepared = folder.prepare(path / "data", build="test")
         server = EmbeddedNats(prepared, settings.ServersSettings(data_folder=prepared.path))
         try:
-            async with stages.opened(await server.start()) as stage, stage.run() as app:
-                await app.ready()
-                await stage.say("room", "before")
-                await stage.answers(1)
-                await server.stop()
-                await stages.until(lambda: not stage.spine.connected)
-                saying = asyncio.create_task(stage.say("room", "meanwhile"))
-                await server.start()
-                await saying
-                await stage.say("room", "after")
-                await stage.answers(3)
-                assert await app.stop() == 0
-                said = [f"You said: {word}" for word in ("before", "meanwhile", "after")]
-                assert stage.by_conversation() == {"room": said}
+            yield server, await server.start()
         finally:
             await server.stop()
+
+
+async def test_it_goes_on_after_the_bus_was_away() -> None:
+    async with own_server() as (server, endpoint), stages.opened(endpoint) as stage, stage.run() as app:
+        await app.ready()
+        await stage.say("room", "before")
+        await stage.answers(1)
+        await server.stop()
+        await stages.until(lambda: not stage.spine.connected)
+        saying = asyncio.create_task(stage.say("room", "meanwhile"))
+        await server.start()
+        await saying
+        await stage.say("room", "after")
+        await stage.answers(3)
+        assert await app.stop() == 0
+        said = [f"You said: {word}" for word in ("before", "meanwhile", "after")]
+        assert stage.by_conversation() == {"room": said}
+
+
+async def test_what_was_begun_is_finished_when_the_bus_comes_back() -> None:
+    async with own_server() as (server, endpoint), stages.opened(endpoint) as stage:
+        async with stage.run(stages.COUNTING, PAUSE_S="0.3") as app:
+            await app.ready()
+            await stage.say("room", "0")
+            await stage.answers(1)
+            await server.stop()
+            await stages.until(lambda: not stage.spine.connected)
+            await server.start()
+            await stage.answers(2)
+        assert stage.by_conversation() == {"room": ["0 first", "0 second"]}
+
+
+async def test_it_stops_although_the_bus_is_away() -> None:
+    async with own_server() as (server, endpoint), stages.opened(endpoint) as stage:
+        async with stage.run(stages.COUNTING, PAUSE_S="0.3", PENSTOCK_SDK__DRAIN_S="1") as app:
+            await app.ready()
+            await stage.say("room", "0")
+            await stage.answers(1)
+            await server.stop()
+            await stages.until(lambda: not stage.spine.connected)
+            assert await app.stop() == 0
+        await server.start()
+        async with stage.run(stages.COUNTING) as another:
+            await another.ready()
+            await stage.answers(2)
+        assert stage.by_conversation() == {"room": ["0 first", "0 second"]}
 
 
 async def test_one_process_answers_for_several_tenants(stage: stages.Stage, nats_endpoint) -> None:

@@ -81,9 +81,11 @@ def install():
     """Start an installation in a process of its own: `install(data_folder, nats_port=..., user=...)`."""
     started: list[Installation] = []
 
-    def start(data_folder: Path, **settings: object) -> Installation:
+    def start(data_folder: Path, *, refused: bool = False, **settings: object) -> Installation:
         started.append(Installation({"data_folder": str(data_folder), **settings}))
-        return started[-1].listen()
+        said = started[-1].listen().said
+        assert ("refused" in said) == refused, said
+        return started[-1]
 
     yield start
     for installation in reversed(started):

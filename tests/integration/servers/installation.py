@@ -5,8 +5,7 @@ standard input ends or SIGTERM comes. With `"user": uid` it leaves root first, a
 """
 
 import asyncio
-import concurrent.futures.thread  # loaded before leaving root, whose own Python may be closed to others
-import encodings.idna
+import concurrent.futures.thread  # noqa: F401 - loaded before leaving root, whose own Python may be closed to others
 import contextlib
 import json
 import os

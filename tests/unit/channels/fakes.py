@@ -163,6 +163,8 @@ class Row:
     holder: str
     attempts: int
     ambiguities: int = 0
+    said: tuple[str, ...] = ()
+    message_id: str = ""
 
 
 class CommandTable:
@@ -195,7 +197,8 @@ class CommandTable:
         key, body_hash = (command.tenant, command.command_id), command_model.fingerprint(command)
         row = self.rows.get(key)
         if row is None:
-            self.rows[key] = Row(body_hash, state, holder, int(sending))
+            said = (command.account, command.conversation, command.app)
+            self.rows[key] = Row(body_hash, state, holder, int(sending), said=said)
             return command_model.Claimed(int(sending), 0)
         if row.state.final or row.hash != body_hash:
             return command_model.Settled(row.state, same=row.hash == body_hash)
@@ -221,6 +224,7 @@ class CommandTable:
         if row.holder != holder or row.state.final:
             return False
         row.state, row.attempts, row.ambiguities = outcome.state, outcome.attempts, outcome.ambiguities
+        row.message_id = outcome.message_id
         if receipt:
             self.receipts.append(outbound_pb2.Receipt.FromString(receipt.body))
         if numbered:
@@ -229,6 +233,14 @@ class CommandTable:
             self.lose_finishes -= 1
             raise errors.Unavailable("commit_unknown", "lost")
         return True
+
+    async def target(self, command: outbound_pb2.SendCommand) -> str:
+        row = self.rows.get((command.tenant, command.target_command_id))
+        said = (command.account, command.conversation, command.app)
+        return row.message_id if row and row.state is command_model.State.SENT and row.said == said else ""
+
+    async def latest(self, tenant: ids.TenantId, account: str) -> int:
+        return max((r.sequence for r in await self.replies(tenant, account, after=0, limit=10**6)), default=0)
 
     async def replies(self, tenant: ids.TenantId, account: str, *, after: int, limit: int) -> Sequence[commands.Reply]:
         own = [r for r in self.said if r.command.tenant == tenant and r.command.account == account]

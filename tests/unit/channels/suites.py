@@ -34,6 +34,7 @@ async def check_command_table(table: stores.KeepsCommands) -> None:
     await _check_refusals(table)
     await _check_other_words(table)
     await _check_tenants(table)
+    await _check_targets(table)
 
 
 async def _check_a_plain_send(table: stores.KeepsCommands) -> None:
@@ -91,6 +92,18 @@ async def _check_tenants(table: stores.KeepsCommands) -> None:
         assert await table.claim(command, holder="p1", sending=True) == Claimed(1, 0)
     assert await finish(table, acme, Outcome(State.SENT, 1, 0))
     assert await table.claim(beta, holder="p1", sending=True) == Claimed(1, 0)
+
+
+async def _check_targets(table: stores.KeepsCommands) -> None:
+    """What was said is found by its command: by the same app, in the same conversation, once it was sent."""
+    said = fakes.command("said", app="echo")
+    await table.claim(said, holder="p1", sending=True)
+    edit = fakes.command("edit", target_command_id="said", app="echo")
+    assert await table.target(edit) == ""
+    assert await finish(table, said, Outcome(State.SENT, 1, 0, message_id="m7"))
+    assert await table.target(edit) == "m7"
+    for other in ({"app": "else"}, {"conversation": "else"}, {"tenant": "beta"}, {"target_command_id": "none"}):
+        assert await table.target(fakes.command("edit", **{"target_command_id": "said", "app": "echo", **other})) == ""
 
 
 def complete(

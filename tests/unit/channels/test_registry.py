@@ -1,3 +1,5 @@
+"""The registry is a file that people edit: what is wrong with it is said, and two channels never share a name."""
+
 import pytest
 
 from penstock.base import errors

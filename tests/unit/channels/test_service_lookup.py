@@ -166,3 +166,24 @@ async def test_a_process_without_the_key_asks_to_be_tried_again(house: House):
     with pytest.raises(errors.Unavailable) as caught:
         await house.find()
     assert caught.value.code == "sealing_key_wrong"
+
+
+async def test_a_change_made_while_somebody_looks_is_not_overwritten_by_what_they_saw(house: House):
+    gate, original = asyncio.Event(), house.table.find
+
+    async def slow(account: str) -> accounts.FoundAccount | None:
+        found = await original(account)
+        await gate.wait()
+        return found
+
+    house.table.find = slow  # type: ignore[method-assign]
+    early = asyncio.create_task(house.find())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    house.table.find = original  # type: ignore[method-assign]
+    house.table.rows[fakes.account_id()] = fakes.account(disabled=True)
+    house.lookup.forget(fakes.account_id())
+    assert (await house.find())[0].disabled is True
+    gate.set()
+    assert (await early)[0].disabled is False
+    assert (await house.find())[0].disabled is True

@@ -363,3 +363,23 @@ async def test_an_id_that_cannot_be_stored_is_poison(house: House):
     with pytest.raises(errors.Poisoned):
         await house.perform(fakes.command(""))
     assert not house.table.rows
+
+
+def edit(target: str = "c1", **fields: str) -> outbound_pb2.SendCommand:
+    command = fakes.command("c2", "better", target_command_id=target, **fields)
+    command.relation.edit.SetInParent()
+    return command
+
+
+async def test_an_app_changes_what_it_said_by_its_command(house: House):
+    await house.perform(fakes.command())
+    await house.perform(edit())
+    _, changed = house.platform.sent
+    assert (changed.relation.edit.message_id, changed.text) == ("m1", "better")
+    assert [told.status for told in house.table.receipts] == [SENT, SENT]
+
+
+async def test_what_was_never_said_cannot_be_changed(house: House):
+    await house.perform(edit("unknown"))
+    assert house.platform.sent == []
+    assert (house.receipt.status, house.receipt.code) == (REJECTED, "no_target")

@@ -6,7 +6,7 @@ from tests.unit.channels import fakes, suites
 async def test_commands():
     table = fakes.CommandTable()
     await suites.check_command_table(table)
-    assert len(table.receipts) == 6
+    assert len(table.receipts) == 7
 
 
 async def test_messages():

@@ -1,5 +1,6 @@
 """What cannot work is one line and an exit code, before anything is connected to."""
 
+import io
 import sys
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 import structlog
 
 from penstock import sdk
+from penstock.base import telemetry
 from penstock.sdk import process, settings
 
 
@@ -89,6 +91,15 @@ def test_the_loop_is_uvloop_where_there_is_one(monkeypatch: pytest.MonkeyPatch) 
     assert process._loop_factory() is not None
     monkeypatch.setitem(sys.modules, "uvloop", None)
     assert process._loop_factory() is None
+
+
+def test_a_log_line_that_nobody_can_read_ends_nothing() -> None:
+    stream = io.StringIO()
+    telemetry.configure_logs(stream=stream)
+    telemetry.logger("test").error("first")
+    stream.close()
+    telemetry.logger("test").error("second")
+    assert stream.closed
 
 
 def test_the_defaults_can_work() -> None:

@@ -65,7 +65,7 @@ def new_secret() -> settings.Secret:
 
 
 def checked_secret(secret: settings.Secret) -> settings.Secret:
-    """A secret that somebody brought along, as any channel may have it. Raises Rejected `bad_secret`, not quoting it."""
+    """A secret that somebody brought along, as any channel may have it. Raises Rejected, not quoting it."""
     if not _SECRET.fullmatch(secret.reveal()):
         raise errors.Rejected("bad_secret", "secret must be 16-512 printable characters without spaces", field="secret")
     return secret

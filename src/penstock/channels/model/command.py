@@ -96,9 +96,27 @@ def check_storable(command: outbound_pb2.SendCommand) -> None:
         ("conversation", command.conversation, 1),
         ("app", command.app, 0),
         ("cause_event_id", command.cause_event_id, 0),
+        ("target_command_id", command.target_command_id, 0),
     ):
         if not least <= len(value.encode()) <= ID_BYTES or "\0" in value:
             raise errors.Poisoned("bad_command", f"{field} must be {least}-{ID_BYTES} bytes of UTF-8 without NUL")
+
+
+def aims_at_a_command(command: outbound_pb2.SendCommand) -> bool:
+    """Whether it changes what an earlier command said, whose id at the platform its app cannot know."""
+    return bool(command.target_command_id) and command.relation.WhichOneof("kind") in {"edit", "deletion"}
+
+
+def aimed(command: outbound_pb2.SendCommand, message_id: str) -> outbound_pb2.SendCommand | Refusal:
+    """The command as its platform is asked, about the message of that id; refused without one."""
+    if not message_id:
+        detail = "target_command_id: nothing of this app was sent under it in this conversation"
+        return Refusal(State.REJECTED, "no_target", detail)
+    asked = outbound_pb2.SendCommand()
+    asked.CopyFrom(command)
+    relation = asked.relation.edit if asked.relation.HasField("edit") else asked.relation.deletion
+    relation.message_id = message_id
+    return asked
 
 
 def expired(command: outbound_pb2.SendCommand, now: datetime) -> Refusal | None:
@@ -176,7 +194,8 @@ def _unknown(attempts: int, ambiguities: int) -> Outcome:
 
 
 def _short(text: str) -> str:
-    return text.replace("\0", "")[:DETAIL_LENGTH]
+    """What a platform said, as Postgres and protobuf can hold it."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()[:DETAIL_LENGTH]
 
 
 _STATUS: Final = {

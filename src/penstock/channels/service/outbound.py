@@ -25,8 +25,10 @@ _log = telemetry.logger("channels.outbound")
 ended = telemetry.counter(
     "penstock_outbound_commands_total",
     labels=("channel", "outcome"),
-    meaning="Commands that came to an end (sent, rejected, expired, unknown), or came again (duplicate, conflict).",
-    remedy="unknown: see penstock_outbound_ambiguous_total. conflict: an app uses one command_id for two things.",
+    meaning="Commands that came to an end (sent, rejected, expired, unknown), came again (duplicate, conflict), or "
+    "were ended by somebody else meanwhile (superseded).",
+    remedy="unknown: see penstock_outbound_ambiguous_total. conflict: an app uses one command_id for two things. "
+    "superseded, growing: leases run out; the process lacks CPU or stalls.",
 )
 refused = telemetry.counter(
     "penstock_outbound_refused_total",
@@ -59,11 +61,12 @@ seconds = telemetry.histogram(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Way:
-    """How a command gets out: through whom, for whom."""
+    """How a command gets out: through whom, for whom, and as which words."""
 
     channel: ports.Channel
     account: ports.Account
     credentials: ports.Credentials
+    asked: outbound_pb2.SendCommand
 
 
 class Outbound:
@@ -135,9 +138,12 @@ class Outbound:
             if refusal is not None:
                 return refusal
             await self._where.require_active(account.tenant)
+            asked: outbound_pb2.SendCommand | model.Refusal = command
+            if model.aims_at_a_command(command):
+                asked = model.aimed(command, await self._commands.target(command))
         except errors.Rejected as error:
             return model.Refusal(model.State.REJECTED, error.code, error.detail)
-        return _Way(channel, account, credentials)
+        return asked if isinstance(asked, model.Refusal) else _Way(channel, account, credentials, asked)
 
     async def _ask(
         self, context: contexts.Context, command: outbound_pb2.SendCommand, way: _Way, claimed: model.Claimed
@@ -147,7 +153,7 @@ class Outbound:
         try:
             with telemetry.span("channel send", context, channel=way.account.channel, account=way.account.id):
                 async with asyncio.timeout(self._limits.send_deadline_s):
-                    answer = await way.channel.send(way.account, way.credentials, command)
+                    answer = await way.channel.send(way.account, way.credentials, way.asked)
         except errors.PenstockError as error:
             answer = error
         except TimeoutError:
@@ -173,12 +179,18 @@ class Outbound:
         receipt = route.RECEIPT.encode(context, model.receipt(command, outcome, now)) if final else None
         numbered = sent and label == accounts.TERMINAL
         try:
-            await self._commands.finish(command, outcome, holder=self._holder, receipt=receipt, numbered=numbered)
+            ours = await self._commands.finish(
+                command, outcome, holder=self._holder, receipt=receipt, numbered=numbered
+            )
         except errors.Unavailable:
             retries.labels(label, "unsaved").inc()
             raise
         self._unsaved.pop((command.tenant, command.command_id), None)
-        self._count(label, command, outcome)
+        if ours:
+            self._count(label, command, outcome)
+        else:
+            # Either an earlier try did commit, or another process took the command up and tells how it ended.
+            ended.labels(label, "superseded").inc()
         if numbered:
             self._said(command.account)
 

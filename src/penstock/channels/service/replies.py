@@ -83,6 +83,10 @@ class Replies:
         account, _ = await self._where.verified(self._where.channel(model.TERMINAL), account_id, request)
         return account
 
+    async def latest(self, account: ports.Account) -> int:
+        """The sequence of the account's last reply so far; 0 before the first. Raises Unavailable."""
+        return await self._rows.latest(account.tenant, account.id)
+
     @contextlib.contextmanager
     def follow(self, account: ports.Account) -> Generator[Follower]:
         """A place among the account's streams. Raises Unavailable when it has enough, or while stopping."""

@@ -78,9 +78,17 @@ class KeepsCommands(Protocol):
         """Store how an attempt ended, with its receipt; False when the row is no longer the holder's."""
         ...
 
+    async def target(self, command: outbound_pb2.SendCommand) -> str:
+        """The platform's id of what its target command said; empty when that was not sent."""
+        ...
+
 
 class ReadsReplies(Protocol):
     """See `store.commands.CommandStore`."""
+
+    async def latest(self, tenant: ids.TenantId, account: str) -> int:
+        """The last sequence given out for an account."""
+        ...
 
     async def replies(self, tenant: ids.TenantId, account: str, *, after: int, limit: int) -> Sequence[commands.Reply]:
         """What apps said after a sequence, in order."""

@@ -32,11 +32,15 @@ _FINISH: Final = """
 update channels.command set state = %s, attempts = %s, ambiguities = %s, message_id = %s, code = %s, detail = %s,
     updated_at = now()
 where tenant = %s and command_id = %s and holder = %s and state in ('sending', 'waiting')"""
+_TARGET: Final = """
+select message_id from channels.command
+where tenant = %s and command_id = %s and account = %s and conversation = %s and app = %s and state = 'sent'"""
 _NUMBER: Final = """
 with next as (
     insert into channels.reply_position as p (tenant, account, last) values (%s, %s, 1)
     on conflict (tenant, account) do update set last = p.last + 1 returning last)
 update channels.command set sequence = (select last from next) where tenant = %s and command_id = %s"""
+_LATEST: Final = "select last from channels.reply_position where tenant = %s and account = %s"
 _REPLIES: Final = """
 select sequence, body, message_id, updated_at from channels.command
 where tenant = %s and account = %s and sequence > %s and body is not null order by sequence limit %s"""
@@ -114,6 +118,22 @@ class CommandStore:
             if receipt is not None:
                 await outbox.append(transaction, [receipt])
         return True
+
+    async def target(self, command: outbound_pb2.SendCommand) -> str:
+        """The platform's id of what the same app said in the same conversation under `target_command_id`.
+
+        Empty when that was not sent, or its platform gave no id.
+        """
+        place = (command.tenant, command.target_command_id, command.account, command.conversation, command.app)
+        async with self._database.transaction("channels", [ids.TenantId(command.tenant)]) as transaction:
+            row = await transaction.fetch_one(_TARGET, place)
+        return str(row[0]) if row else ""
+
+    async def latest(self, tenant: ids.TenantId, account: str) -> int:
+        """The last sequence given out for an account; 0 when there is none."""
+        async with self._database.transaction("channels", [tenant]) as transaction:
+            row = await transaction.fetch_one(_LATEST, (tenant, account))
+        return int(row[0]) if row else 0
 
     async def replies(self, tenant: ids.TenantId, account: str, *, after: int, limit: int) -> Sequence[Reply]:
         """What apps said in an account's conversations after sequence `after`, in order, at most `limit`."""

@@ -63,6 +63,7 @@ class WebhookSender:
 
     `patience_s`: for how long an event that got no answer, 429 or 5xx is posted again under the same webhook-id, as
     platforms do; 0: once only. `home`: the URL under which `files` (by path) are offered, known once started.
+    `headers` go along with every request, unsigned (a traceparent, say).
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class WebhookSender:
         self.clock = clock
         self.home = ""
         self.files: dict[str, bytes] = {}
+        self.headers: dict[str, str] = {}
         self._keys: list[bytes] = []
         self.use_secrets(secrets)
         self._patience_s = patience_s
@@ -185,6 +187,7 @@ class WebhookSender:
             key = webhook_signature.key_from(WRONG_SECRET)
         timestamp = str(int(self.clock.now().timestamp() - forgery.age_s))
         headers = {
+            **self.headers,
             "content-type": forgery.content_type,
             "webhook-id": webhook_id,
             "webhook-timestamp": timestamp,

@@ -113,7 +113,10 @@ class NatsDelivery:
 
 
 class NatsSubscription:
-    """This process's share of one durable. `restore` makes the durable again after somebody deleted it."""
+    """This process's share of one durable.
+
+    `restore` makes the durable again after somebody deleted it; it is told when the last message seen was stored.
+    """
 
     def __init__(
         self,
@@ -122,7 +125,7 @@ class NatsSubscription:
         receive: Callable[[ports.Delivery], None],
         *,
         window: int,
-        restore: Callable[[int], Awaitable[None]],
+        restore: Callable[[datetime | None], Awaitable[None]],
     ) -> None:
         self._link, self._policy, self._receive, self._restore = link, policy, receive, restore
         self._puller = nats_pull.Puller(link, (policy.stream, policy.name), self._take, window=window, lost=self._lost)
@@ -165,7 +168,7 @@ class NatsSubscription:
             attempt += 1
             await asyncio.sleep(tasks.backoff_s(attempt, first_s=0.05, most_s=5.0))
             try:
-                await self._restore(self._latest.sequence if self._latest else 0)
+                await self._restore(self._latest.at if self._latest else None)
                 if not self._closed:
                     await self.attach()
                 return

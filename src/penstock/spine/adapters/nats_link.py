@@ -141,6 +141,8 @@ class Link:
         finally:
             self._refused = None
             if not self.ready.is_set():
+                # Hanging up calls `on_closed`, which would begin again in a task that nobody stops.
+                self.closed = True
                 connecting.cancel()
                 await asyncio.gather(connecting, return_exceptions=True)
                 await _hang_up(self.client)
@@ -336,8 +338,9 @@ class Link:
 
 
 async def _hang_up(client: Connection) -> None:
-    # nats-py tries to write what is left, to a connection that may be gone, and waits for its socket to close.
-    with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
+    # nats-py tries to write what is left, to a connection that may be gone (which uvloop calls a RuntimeError), and
+    # waits for its socket to close.
+    with contextlib.suppress(nats.errors.Error, OSError, TimeoutError, RuntimeError):
         async with asyncio.timeout(HANG_UP_S):
             await client.close()
 

@@ -1,6 +1,7 @@
 """The transport on NATS JetStream, over nats-py: one connection, endless reconnection, errors by their reaction."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from datetime import datetime
 from typing import Any
 
 from penstock.base import errors, telemetry
@@ -108,23 +109,23 @@ class NatsSpine:
         """Hand deliveries of a durable to `receive`."""
         await self._consumer_info(policy.stream, policy.name)
 
-        async def restore(seen: int) -> None:
+        async def restore(seen: datetime | None) -> None:
             await self._restore(policy, seen)
 
         made = nats_consume.NatsSubscription(self._link, policy, receive, window=window, restore=restore)
         await self._link.add(made)
         return made
 
-    async def _restore(self, policy: consumer.ConsumerPolicy, seen: int) -> None:
-        """Make a durable again that was deleted under us, behind what it had handed to us (`seen`, 0 for nothing)."""
+    async def _restore(self, policy: consumer.ConsumerPolicy, seen: datetime | None) -> None:
+        """Make a durable again that was deleted under us, from when the last message that we saw was stored.
+
+        A time, not a sequence: a stream that was lost as well begins with sequence 1 again, and all of it is newer.
+        """
         if await self.describe_consumer(policy.stream, policy.name) is not None:
             return
         config = nats_policies.consumer_config(policy)
-        if policy.deliver_new and seen:
-            last = (await self._calls.stream_state(policy.stream))["last_seq"]
-            # A stream that ends before what we saw was lost and begins again: all of it is new.
-            start = {"deliver_policy": "by_start_sequence", "opt_start_seq": seen + 1} if last >= seen else {}
-            config |= start or {"deliver_policy": "all"}
+        if policy.deliver_new and seen is not None:
+            config |= {"deliver_policy": "by_start_time", "opt_start_time": seen.isoformat()}
         await self._calls.create_consumer(policy.stream, config)
         _log.warning("durable made again", consumer=policy.name)
 

@@ -1,3 +1,5 @@
+"""Where an account may have us post to is an attacker's choice: every trick is refused, and never quoted."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,3 +1,5 @@
+"""Whatever a platform writes into Retry-After, the wait is between a moment and ten minutes."""
+
 import email.utils
 from datetime import UTC, datetime, timedelta
 

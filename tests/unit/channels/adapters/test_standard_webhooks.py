@@ -1,3 +1,5 @@
+"""Signatures: the published vector, the law that only what was signed verifies, and every way to cheat."""
+
 import base64
 from datetime import UTC, datetime, timedelta
 

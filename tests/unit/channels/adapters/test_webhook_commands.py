@@ -1,3 +1,5 @@
+"""Commands are written as the simulator expects them, and always as the same bytes."""
+
 import json
 
 import pytest

@@ -1,3 +1,5 @@
+"""Events of strangers are read whole or refused by name: no bytes do anything else."""
+
 import json
 from datetime import UTC, datetime
 
