@@ -6,6 +6,8 @@
 PYTHON ?=
 ONLY ?=
 REASON ?=
+# Tests mostly wait for servers: two workers halve the time, and a file's tests stay together. WORKERS=0 runs in turn.
+WORKERS ?= 2
 ARGUMENTS ?=
 
 RUN := .venv/bin/python
@@ -30,7 +32,7 @@ demo: setup
 	@.venv/bin/penstock demo $(ARGUMENTS)
 
 test: everything
-	@$(RUN) -m pytest $(ARGUMENTS)
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile $(ARGUMENTS)
 
 check: check-format check-lint check-types check-imports check-proto check-contract check-lock check-house
 	@echo "check: all good"

@@ -99,10 +99,9 @@ def _reply(command: Mapping[str, Any]) -> Reply:
 
 
 def _refused(answer: httpx.Response) -> errors.PenstockError:
-    try:
+    problem: dict[str, Any] = {}
+    with contextlib.suppress(ValueError):
         problem = answer.json()
-    except ValueError:
-        problem = {}
     code, detail = str(problem.get("code", "refused")), str(problem.get("title", f"HTTP {answer.status_code}"))
     if answer.status_code in {429, 503}:
         return errors.Unavailable(code, detail, after_s=float(answer.headers.get("retry-after", "1")))
@@ -123,7 +122,9 @@ async def opened(
         account, credentials = await joined.channels.known.find(account.channel, account.id)
         after = await joined.channels.replies.latest(account)
         if app is not None:
-            await stack.enter_async_context(apps.running(app, {**environ, "PENSTOCK_TENANT": tenant}, told))
+            await stack.enter_async_context(
+                apps.running(app, {"PENSTOCK_SDK__LOG_LEVEL": "warning", **environ, "PENSTOCK_TENANT": tenant}, told)
+            )
         terminal = Terminal(joined.http_url, account, credentials, after=after)
         stack.push_async_callback(terminal.close)
         yield terminal

@@ -68,7 +68,7 @@ class ManualClock:
         await future
 
     async def advance(self, delay_s: float) -> None:
-        """Let what was just started reach its wait, move time forward, and let everybody due run, in order of deadline."""
+        """Let tasks just started reach their wait, move time, and let everybody due run in order of deadline."""
         await _settle()
         target = self._elapsed_s + delay_s
         while due := sorted((s for s in self._sleepers if s[0] <= target), key=lambda s: s[0]):

@@ -53,9 +53,13 @@ class ChannelsRoom:
             await channel.close()
 
 
-def adapters() -> dict[str, ports.Channel]:
+def adapters(limits: settings.ChannelsSettings) -> dict[str, ports.Channel]:
     """Every channel that ships with Penstock, by slug."""
-    shipped: list[ports.Channel] = [channel_webhook.WebhookChannel(), channel_terminal.TerminalChannel()]
+    window_s = limits.replay_window_s
+    shipped: list[ports.Channel] = [
+        channel_webhook.WebhookChannel(tolerance_s=window_s),
+        channel_terminal.TerminalChannel(tolerance_s=window_s),
+    ]
     return {channel.name: channel for channel in shipped}
 
 
@@ -63,7 +67,7 @@ def build(
     limits: settings.ChannelsSettings, around: Surroundings, channels: Mapping[str, ports.Channel] | None = None
 ) -> ChannelsRoom:
     """Join the room. `channels` stand in for the shipped adapters in a test."""
-    found = adapters() if channels is None else channels
+    found = adapters(limits) if channels is None else channels
     known, clock = registry.load(), around.clock
     account_store = account_rows.AccountStore(around.database)
     command_store = command_rows.CommandStore(around.database)

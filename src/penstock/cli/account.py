@@ -1,23 +1,22 @@
 """`penstock account`: a tenant's presences on channels, and their secrets."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from penstock.cli import main, output
+from penstock.cli import output, verb
 
 if TYPE_CHECKING:
     from penstock.app import house as houses
     from penstock.channels.model import account as model
 
-account = typer.Typer(
+group = typer.Typer(
     help="Accounts: a tenant's presences on channels, with two live secrets each.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 secret = typer.Typer(help="Rotate: add, tell the platform, retire.", no_args_is_help=True, rich_markup_mode=None)
-account.add_typer(secret, name="secret")
-main.application.add_typer(account, name="account")
+group.add_typer(secret, name="secret")
 
 Id = Annotated[str, typer.Argument(help="The account's id.", show_default=False)]
 Channel = Annotated[str, typer.Option("--channel", "-c", help="The channel's slug.")]
@@ -47,13 +46,13 @@ def _document(found: "model.AccountDetails") -> dict[str, object]:
     }
 
 
-@account.command("create")
+@group.command("create")
 def create(
     name: Annotated[str, typer.Argument(help="Its name for people.", show_default=False)],
-    tenant: main.Tenant,
+    tenant: verb.Tenant,
     channel: Channel = "webhook",
     config: Config = None,
-    as_json: main.AsJson = False,
+    as_json: verb.AsJson = False,
 ) -> None:
     """Make an account; its secret is shown once. Example: penstock account create shop -t acme --set url=https://..."""
     pairs = _pairs(config)
@@ -73,11 +72,11 @@ def create(
         output.line(f"secret   {made['secret']}")
         output.line("The secret is shown this once; from here on it is sealed.")
 
-    main.operate(work, show, as_json=as_json)
+    verb.operate(work, show, as_json=as_json)
 
 
-@account.command("ls")
-def ls(tenant: main.Tenant, as_json: main.AsJson = False) -> None:
+@group.command("ls")
+def ls(tenant: verb.Tenant, as_json: verb.AsJson = False) -> None:
     """List a tenant's accounts. Example: penstock account ls -t acme."""
 
     async def work(house: "houses.House") -> list[dict[str, object]]:
@@ -88,68 +87,68 @@ def ls(tenant: main.Tenant, as_json: main.AsJson = False) -> None:
         rows = [[each[column] for column in columns] for each in found]
         output.table(columns, rows, empty=f"no accounts yet: penstock account create NAME -t {tenant}")
 
-    main.operate(work, show, as_json=as_json)
+    verb.operate(work, show, as_json=as_json)
 
 
-@account.command("show")
-def show_one(id: Id, tenant: main.Tenant, as_json: main.AsJson = False) -> None:
+@group.command("show")
+def show_one(id: Id, tenant: verb.Tenant, as_json: verb.AsJson = False) -> None:
     """Show one account without its secrets. Example: penstock account show acc-... -t acme."""
 
     async def work(house: "houses.House") -> dict[str, object]:
         found = await house.channels.accounts.show(tenant, id)
         return {**_document(found), "webhook_url": house.webhook_url(found.account)}
 
-    main.operate(work, _show, as_json=as_json)
+    verb.operate(work, _show, as_json=as_json)
 
 
 def _show(found: dict[str, object]) -> None:
     for name, value in found.items():
         if name != "secrets":
             output.line(f"{name:12} {'-' if value in (None, '', {}) else value}")
-    for each in found["secrets"]:  # type: ignore[attr-defined]
+    for each in cast("list[model.SecretDetails]", found["secrets"]):
         state = "retired" if each.retired_at else "live"
         output.line(f"{'secret':12} {each.id} {state} since {each.retired_at or each.created_at}")
 
 
-@account.command("disable")
-def disable(id: Id, tenant: main.Tenant, as_json: main.AsJson = False) -> None:
+@group.command("disable")
+def disable(id: Id, tenant: verb.Tenant, as_json: verb.AsJson = False) -> None:
     """Let nothing in or out, within 10 s everywhere. Example: penstock account disable acc-... -t acme."""
 
     async def work(house: "houses.House") -> dict[str, object]:
         await house.channels.accounts.disable(tenant, id)
         return {"id": id, "disabled": True}
 
-    main.operate(work, lambda _: output.line(f"account {id} disabled"), as_json=as_json)
+    verb.operate(work, lambda _: output.line(f"account {id} disabled"), as_json=as_json)
 
 
-@account.command("enable")
-def enable(id: Id, tenant: main.Tenant, as_json: main.AsJson = False) -> None:
+@group.command("enable")
+def enable(id: Id, tenant: verb.Tenant, as_json: verb.AsJson = False) -> None:
     """End that. Example: penstock account enable acc-... -t acme."""
 
     async def work(house: "houses.House") -> dict[str, object]:
         await house.channels.accounts.enable(tenant, id)
         return {"id": id, "disabled": False}
 
-    main.operate(work, lambda _: output.line(f"account {id} enabled"), as_json=as_json)
+    verb.operate(work, lambda _: output.line(f"account {id} enabled"), as_json=as_json)
 
 
 @secret.command("add")
-def add_secret(id: Id, tenant: main.Tenant, as_json: main.AsJson = False) -> None:
+def add_secret(id: Id, tenant: verb.Tenant, as_json: verb.AsJson = False) -> None:
     """Add a second live secret; it is shown once. Example: penstock account secret add acc-... -t acme."""
 
     async def work(house: "houses.House") -> dict[str, str]:
         made = await house.channels.accounts.add_secret(tenant, id)
         return {"account": id, "secret_id": made.id, "secret": made.secret.reveal()}
 
-    main.operate(work, lambda made: output.line(f"secret {made['secret_id']}  {made['secret']}"), as_json=as_json)
+    verb.operate(work, lambda made: output.line(f"secret {made['secret_id']}  {made['secret']}"), as_json=as_json)
 
 
 @secret.command("retire")
 def retire_secret(
     id: Id,
     secret_id: Annotated[str, typer.Argument(help="The secret's id, from 'account show'.", show_default=False)],
-    tenant: main.Tenant,
-    as_json: main.AsJson = False,
+    tenant: verb.Tenant,
+    as_json: verb.AsJson = False,
 ) -> None:
     """Forget a secret; without one an account is shut. Example: penstock account secret retire ACC ID -t acme."""
 
@@ -157,4 +156,4 @@ def retire_secret(
         await house.channels.accounts.retire_secret(tenant, id, secret_id)
         return {"account": id, "secret_id": secret_id}
 
-    main.operate(work, lambda _: output.line(f"secret {secret_id} retired"), as_json=as_json)
+    verb.operate(work, lambda _: output.line(f"secret {secret_id} retired"), as_json=as_json)

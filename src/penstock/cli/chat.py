@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from penstock.cli import main, output
-from penstock.cli.running import Data
+from penstock.cli import output, verb
 
 if TYPE_CHECKING:
     from penstock.app import chat as chats
 
 
-@main.application.command("chat")
 def chat(
     app: Annotated[Path | None, typer.Argument(help="The app's file; without one, whatever app already runs.")] = None,
     tenant: Annotated[str, typer.Option("--tenant", "-t", envvar="PENSTOCK_TENANT", help="As whose app.")] = "home",
-    data: Data = None,
-    as_json: main.AsJson = False,
+    data: verb.Data = None,
+    as_json: verb.AsJson = False,
 ) -> None:
     """Talk to an app through the whole system; Ctrl-D ends. Example: penstock chat examples/echo/app.py."""
 
@@ -36,7 +34,7 @@ def chat(
                 told("Write something; Ctrl-D ends the conversation.")
             await _converse(terminal, as_json=as_json)
 
-    main.run(work, as_json=as_json)
+    verb.run(work, as_json=as_json)
 
 
 async def _converse(terminal: "chats.Terminal", *, as_json: bool) -> None:

@@ -5,14 +5,12 @@ import asyncio
 import typer
 
 from penstock.base import errors
-from penstock.cli import main, output
-from penstock.cli.running import Data
+from penstock.cli import output, verb
 
 _SIGNS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 
 
-@main.application.command("doctor")
-def doctor(data: Data = None, as_json: main.AsJson = False) -> None:
+def doctor(data: verb.Data = None, as_json: verb.AsJson = False) -> None:
     """Look at this machine and say what would run. Example: penstock doctor."""
     from penstock.app import configuration
     from penstock.servers import doctor as checks

@@ -1,25 +1,12 @@
-"""The tree of verbs, and the one place where errors become exit codes."""
+"""The tree of verbs: every module's verbs, hung where a user looks for them."""
 
-import asyncio
-import os
-import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated
 
 import typer
 
 import penstock
-from penstock.base import errors
-from penstock.cli import output
-
-if TYPE_CHECKING:
-    from penstock.app import house as houses
-
-T = TypeVar("T")
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Tenant = Annotated[str, typer.Option("--tenant", "-t", envvar="PENSTOCK_TENANT", help="The tenant's slug.")]
+from penstock.cli import account, chat, doctor, output, quarantine, running, tenant
 
 application = typer.Typer(
     name="penstock",
@@ -30,6 +17,16 @@ application = typer.Typer(
     epilog="Start with 'penstock up', then 'penstock chat' in another terminal. "
     "Exit codes: 0 ok, 1 failed, 2 usage, 3 forbidden, 4 not found, 5 conflict, 75 try again.",
 )
+for name, verb in (
+    ("up", running.up),
+    ("run", running.run),
+    ("chat", chat.chat),
+    ("doctor", doctor.doctor),
+    ("demo", running.demo),
+):
+    application.command(name)(verb)
+for name, group in (("tenant", tenant.group), ("account", account.group), ("quarantine", quarantine.group)):
+    application.add_typer(group, name=name)
 
 
 def _version(wanted: bool) -> None:
@@ -47,67 +44,10 @@ def root(
     """The self-hosted backend for assistants that live in chat."""
 
 
-def run(work: Callable[[], Coroutine[Any, Any, T]], *, as_json: bool = False, fast: bool = False) -> T:
-    """Run one verb on an event loop, uvloop's when it shall be `fast`.
-
-    A PenstockError becomes one line and its exit code, Ctrl-C exit code 130, SIGTERM 143: both after cleaning up.
-    """
-    try:
-        with asyncio.Runner(loop_factory=_uvloop if fast else None) as runner:
-            return runner.run(_until_terminated(work))
-    except errors.PenstockError as error:
-        raise typer.Exit(output.fail(error, as_json=as_json)) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-    except asyncio.CancelledError:
-        raise typer.Exit(143) from None
-    except (typer.Exit, typer.BadParameter):
-        raise
-    except Exception as error:
-        if "PENSTOCK_DEBUG" in os.environ:
-            raise
-        hint = "Run it again with PENSTOCK_DEBUG=1 for the details, and report it."
-        broken = errors.Broken("broken", f"an error of ours: {type(error).__name__}: {error}", hint=hint)
-        raise typer.Exit(output.fail(broken, as_json=as_json)) from None
-
-
-async def _until_terminated(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """The work, cancelled by SIGTERM unless it listens for that itself: what it started is then stopped."""
-    task = asyncio.current_task()
-    if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await work()
-
-
-def _uvloop() -> asyncio.AbstractEventLoop:
-    import uvloop
-
-    return uvloop.new_event_loop()
-
-
-def operate(work: Callable[["houses.House"], Awaitable[T]], show: Callable[[T], None], *, as_json: bool) -> None:
-    """Run one verb against the running installation, then print its result: `show` for people, JSON for programs."""
-
-    async def connected() -> T:
-        from penstock.app import configuration, house
-
-        async with house.of_running_installation(configuration.load()) as joined:
-            return await work(joined)
-
-    result = run(connected, as_json=as_json)
-    if as_json:
-        output.document(result)
-    else:
-        show(result)
-
-
 def main() -> None:
     """Entry point of the command."""
-    # Importing the verbs hangs them on the tree; each imports what it needs only when it is called.
-    from penstock.cli import account, chat, doctor, quarantine, running, tenant  # noqa: F401
-
     try:
-        application()
+        application(prog_name="penstock")
     except BrokenPipeError:
         # The reader of a pipe left (`| head`): nothing is wrong, and there is nobody left to tell.
         sys.stderr.close()

@@ -6,25 +6,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from penstock.cli import main, output
+from penstock.cli import output, verb
 
 if TYPE_CHECKING:
     from penstock.app import house as houses
     from penstock.state import quarantine as rows
 
-quarantine = typer.Typer(
+group = typer.Typer(
     help="What no handler could take: look at it, and send it again.", no_args_is_help=True, rich_markup_mode=None
 )
-main.application.add_typer(quarantine, name="quarantine")
 
 Consumer = Annotated[str, typer.Option(help="Only what this durable consumer gave up.")]
 Code = Annotated[str, typer.Option(help="Only what was given up for this code.")]
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")]
 
 
-@quarantine.command("ls")
+@group.command("ls")
 def ls(
-    tenant: main.Tenant, consumer: Consumer = "", code: Code = "", limit: Limit = 50, as_json: main.AsJson = False
+    tenant: verb.Tenant, consumer: Consumer = "", code: Code = "", limit: Limit = 50, as_json: verb.AsJson = False
 ) -> None:
     """List quarantined messages, newest first. Example: penstock quarantine ls -t acme --consumer outbound."""
     columns = ["id", "consumer", "reason", "code", "attempts", "at", "redriven"]
@@ -39,14 +38,14 @@ def ls(
         lines = [[row["redriven_at" if name == "redriven" else name] for name in columns] for row in found]
         output.table(columns, lines, empty="nothing is in quarantine")
 
-    main.operate(work, show, as_json=as_json)
+    verb.operate(work, show, as_json=as_json)
 
 
-@quarantine.command("show")
+@group.command("show")
 def show(
     id: Annotated[str, typer.Argument(help="The message's id, from 'quarantine ls'.", show_default=False)],
-    tenant: main.Tenant,
-    as_json: main.AsJson = False,
+    tenant: verb.Tenant,
+    as_json: verb.AsJson = False,
 ) -> None:
     """Show one message whole: headers, body, why. Example: penstock quarantine show ID -t acme."""
 
@@ -58,18 +57,18 @@ def show(
         for name, value in found.items():
             output.line(f"{name:14} {output.cell(value)}")
 
-    main.operate(work, print_all, as_json=as_json)
+    verb.operate(work, print_all, as_json=as_json)
 
 
-@quarantine.command("redrive")
+@group.command("redrive")
 def redrive(
-    tenant: main.Tenant,
+    tenant: verb.Tenant,
     id: Annotated[str, typer.Argument(help="The message's id; without one, all that the options choose.")] = "",
     consumer: Consumer = "",
     code: Code = "",
     everything: Annotated[bool, typer.Option("--all", help="All that were not redriven yet.")] = False,
     body: Annotated[Path | None, typer.Option(help="A file with another body for this one message.")] = None,
-    as_json: main.AsJson = False,
+    as_json: verb.AsJson = False,
 ) -> None:
     """Send messages again, to the consumer that gave up. Example: penstock quarantine redrive ID -t acme."""
     if bool(id) == bool(everything or consumer or code):
@@ -86,7 +85,7 @@ def redrive(
         chosen = rows.Filter(consumer=consumer, code=code, redriven=False)
         return {"redriven": await house.quarantine.redrive_many(tenant, chosen)}
 
-    main.operate(work, lambda done: output.line(f"{done['redriven']} sent again"), as_json=as_json)
+    verb.operate(work, lambda done: output.line(f"{done['redriven']} sent again"), as_json=as_json)
 
 
 def _summary(row: "rows.Quarantined") -> dict[str, Any]:

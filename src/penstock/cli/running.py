@@ -1,23 +1,16 @@
 """`penstock up`, `run` and `demo`: what keeps running until it is told to stop."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from penstock.cli import main, output
+from penstock.cli import output, verb
 
 if TYPE_CHECKING:
     from penstock.app import demo as demonstration
 
-Data = Annotated[
-    Path | None,
-    typer.Option("--data", envvar="PENSTOCK_DATA", help="Data folder.", show_default="~/.local/share/penstock"),
-]
 
-
-@main.application.command("up")
-def up(data: Data = None, as_json: main.AsJson = False) -> None:
+def up(data: verb.Data = None, as_json: verb.AsJson = False) -> None:
     """Run everything on this machine until Ctrl-C. Example: penstock up --data ./data."""
 
     async def work() -> None:
@@ -27,10 +20,9 @@ def up(data: Data = None, as_json: main.AsJson = False) -> None:
         settings = configuration.load(data_folder=data)
         await supervisor.run(settings, output.document if as_json else output.line, as_json=as_json)
 
-    main.run(work, as_json=as_json)
+    verb.run(work, as_json=as_json)
 
 
-@main.application.command("run")
 def run(roles: Annotated[list[str], typer.Argument(help="inbound, outbound, state; channels, all.")]) -> None:
     """Run roles against PENSTOCK_NATS_URL and PENSTOCK_POSTGRES_URL. Example: penstock run channels state."""
 
@@ -41,13 +33,12 @@ def run(roles: Annotated[list[str], typer.Argument(help="inbound, outbound, stat
 
         await process.run(roles, configuration.load(), os.environ)
 
-    main.run(work, fast=True)
+    verb.run(work, fast=True)
 
 
-@main.application.command("demo")
 def demo(
     conversations: Annotated[int, typer.Option(min=1, max=10_000, help="How many conversations to hold.")] = 60,
-    as_json: main.AsJson = False,
+    as_json: verb.AsJson = False,
 ) -> None:
     """Hold conversations through the whole system, in a temporary folder, and count. Example: penstock demo."""
 
@@ -59,7 +50,7 @@ def demo(
         output.note("Starting nats-server, Postgres, the core and the echo app in a temporary folder ...")
         return await demonstration.run(conversations, output.progress)
 
-    report = main.run(work, as_json=as_json)
+    report = verb.run(work, as_json=as_json)
     if as_json:
         output.document(report)
     else:

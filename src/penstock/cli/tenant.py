@@ -4,31 +4,30 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli import main, output
+from penstock.cli import output, verb
 
-tenant = typer.Typer(
+group = typer.Typer(
     help="Tenants: walled-off customers, teams or products.", no_args_is_help=True, rich_markup_mode=None
 )
-main.application.add_typer(tenant, name="tenant")
 
 Name = Annotated[str, typer.Argument(help="The tenant's slug: lower-case letters, digits, dashes.", show_default=False)]
 Title = Annotated[str, typer.Option(help="Its name for people.")]
 
 
-@tenant.command("create")
-def create(name: Name, title: Title = "", as_json: main.AsJson = False) -> None:
+@group.command("create")
+def create(name: Name, title: Title = "", as_json: verb.AsJson = False) -> None:
     """Make a tenant. Example: penstock tenant create acme --title "Acme Ltd"."""
-    main.operate(
+    verb.operate(
         lambda house: house.tenancy.create(name, title),
         lambda made: output.line(f"tenant {made.id} created"),
         as_json=as_json,
     )
 
 
-@tenant.command("ls")
-def ls(as_json: main.AsJson = False) -> None:
+@group.command("ls")
+def ls(as_json: verb.AsJson = False) -> None:
     """List tenants. Example: penstock tenant ls --json."""
-    main.operate(
+    verb.operate(
         lambda house: house.tenancy.list(),
         lambda found: output.table(
             ["tenant", "title", "state", "created"],
@@ -39,20 +38,20 @@ def ls(as_json: main.AsJson = False) -> None:
     )
 
 
-@tenant.command("suspend")
-def suspend(name: Name, as_json: main.AsJson = False) -> None:
+@group.command("suspend")
+def suspend(name: Name, as_json: verb.AsJson = False) -> None:
     """Let nothing in or out; nothing is lost. Example: penstock tenant suspend acme."""
-    main.operate(
+    verb.operate(
         lambda house: house.tenancy.suspend(name),
         lambda state: output.line(f"tenant {state.id} suspended"),
         as_json=as_json,
     )
 
 
-@tenant.command("resume")
-def resume(name: Name, as_json: main.AsJson = False) -> None:
+@group.command("resume")
+def resume(name: Name, as_json: verb.AsJson = False) -> None:
     """End a suspension. Example: penstock tenant resume acme."""
-    main.operate(
+    verb.operate(
         lambda house: house.tenancy.resume(name),
         lambda state: output.line(f"tenant {state.id} resumed"),
         as_json=as_json,

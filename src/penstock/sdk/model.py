@@ -41,7 +41,7 @@ class OnAmbiguous(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sender:
-    """Who sent it: the platform's id for them, and the name it shows."""
+    """Who sent it: the platform's id for them, and the name it shows (the id again where it shows none)."""
 
     id: str
     name: str = ""

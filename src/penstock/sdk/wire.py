@@ -52,7 +52,7 @@ def reaction(event: message_pb2.Message) -> str:
 def sender(event: message_pb2.Message) -> Sender:
     """Who it was."""
     known = event.sender
-    return Sender(known.id, known.display_name, _SENDERS.get(known.kind, SenderKind.UNKNOWN))
+    return Sender(known.id, known.display_name or known.id, _SENDERS.get(known.kind, SenderKind.UNKNOWN))
 
 
 def sent_by(sender: Sender) -> message_pb2.Sender:

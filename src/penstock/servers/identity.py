@@ -91,7 +91,7 @@ def write(path: Path, identity: Identity) -> None:
 
 def read(path: Path) -> Identity | None:
     """The identity in this file; None when there is none, or it is not what we write (then it proves nothing)."""
-    with contextlib.suppress(FileNotFoundError, ValueError, TypeError, KeyError):
+    with contextlib.suppress(FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         ports = {str(use): int(port) for use, port in values.pop("ports").items()}
         texts = {field.name: str(values[field.name]) for field in dataclasses.fields(Identity) if field.type is str}

@@ -5,6 +5,7 @@ else is told field by field, and only `penstock stream apply` may change it.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -77,8 +78,9 @@ def differences(policy: StreamPolicy, found: StreamPolicy) -> Iterator[Differenc
             yield Difference(policy.name, field, str(getattr(policy, field)), str(getattr(found, field)))
     for field in ("max_age_s", "max_bytes", "duplicate_window_s"):
         least, have = getattr(policy, field), getattr(found, field)
-        unlimited = have <= 0 and field != "duplicate_window_s"
-        if have < least and not unlimited:
+        if field != "duplicate_window_s":  # of the others, nothing and less means no limit
+            least, have = (value if value > 0 else math.inf for value in (least, have))
+        if have < least:
             yield Difference(policy.name, field, f"at least {least:g}", f"{have:g}")
 
 

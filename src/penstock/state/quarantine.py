@@ -36,7 +36,8 @@ _INSERT: Final = (
 )
 _CHOSEN: Final = (
     "tenant = %s and (%s::text = '' or id = %s) and (%s::text = '' or stream = %s) "
-    "and (%s::text = '' or consumer = %s) and (%s::text = '' or code = %s) and (%s::boolean is null or (redriven_at is not null) = %s)"
+    "and (%s::text = '' or consumer = %s) and (%s::text = '' or code = %s) "
+    "and (%s::boolean is null or (redriven_at is not null) = %s)"
 )
 _PAGE: Final = (
     "and (%s::text = '' or (at, id) < (select at, id from state.quarantine where tenant = %s and id = %s)) "

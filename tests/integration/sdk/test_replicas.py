@@ -168,3 +168,13 @@ async def test_ctrl_c_is_a_drain_too(stage: stages.Stage) -> None:
         await app.ready()
         app.process.send_signal(2)
         assert (await app.ended())[0] == 0
+
+
+async def test_a_second_signal_does_not_wait(stage: stages.Stage) -> None:
+    async with stage.run(stages.COUNTING, PAUSE_S="60", PENSTOCK_SDK__DRAIN_S="600") as app:
+        await app.ready()
+        await stage.say("room", "0")
+        await stage.answers(1)
+        app.process.send_signal(15)
+        await stages.until(lambda: any('"app drains"' in line for line in app.said))
+        assert await app.stop() == 0

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from penstock.base import errors, settings
 
-
 BUILT_IN = settings.Secret("built-in")
 
 
