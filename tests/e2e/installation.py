@@ -18,7 +18,9 @@ PENSTOCK = (sys.executable, "-m", "penstock")
 class Installation:
     """A running `penstock up`. `environ` is what a user's shell would hold."""
 
-    def __init__(self, environ: Mapping[str, str], process: asyncio.subprocess.Process, ready: Mapping[str, Any]) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], process: asyncio.subprocess.Process, ready: Mapping[str, Any]
+    ) -> None:
         self.environ, self.process, self.ready = dict(environ), process, ready
 
     @property
@@ -48,7 +50,9 @@ class Installation:
 
     def core_pid(self) -> int:
         """The process id of the core: the child of `up` that runs roles."""
-        children = subprocess.run(["pgrep", "-P", str(self.process.pid), "-f", "penstock run"], capture_output=True, check=False)
+        children = subprocess.run(
+            ["pgrep", "-P", str(self.process.pid), "-f", "penstock run"], capture_output=True, check=False
+        )
         return int(children.stdout.split()[0])
 
     async def stop(self) -> int:
@@ -89,7 +93,9 @@ async def up(environ: Mapping[str, str]) -> AsyncGenerator[Installation]:
 
 
 @contextlib.asynccontextmanager
-async def app(installation: Installation, tenant: str, path: Path | None = None) -> AsyncGenerator[asyncio.subprocess.Process]:
+async def app(
+    installation: Installation, tenant: str, path: Path | None = None
+) -> AsyncGenerator[asyncio.subprocess.Process]:
     """The echo app, or another, as its own process."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,

@@ -63,6 +63,7 @@ MESSAGES: dict[str, protobuf.Message] = {
         cause_event_id="1767225600.000100/edit",
         created_at=_at(2),
         attributes={"unfurl": "false"},
+        target_command_id="cmd:0192f3a4b5c67d8e:0",
     ),
     "receipt": outbound_pb2.Receipt(
         command_id="cmd:0192f3a4b5c67d8e:1",

@@ -4,7 +4,7 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from penstock.base import errors, settings
 from penstock.channels import settings as channels_settings
@@ -59,10 +59,14 @@ SHORT: Mapping[str, tuple[str, str]] = {
 }
 """Short names of the variables that people set most; they stand for `PENSTOCK_<ROOM>__<FIELD>`."""
 
+ELSEWHERE: Final = ("sdk",)
+"""Rooms whose settings other processes read, and which may stand in the same environment."""
+
 
 def load(environ: Mapping[str, str] | None = None, *, data_folder: Path | None = None) -> Configuration:
     """Read everything. Raises Rejected naming the setting and the rule."""
     variables = dict(os.environ if environ is None else environ)
+    _refuse_strangers(variables)
     for short, (room, field) in SHORT.items():
         if text := variables.get(short):
             variables.setdefault(f"{settings.PREFIX}{room.upper()}__{field.upper()}", text)
@@ -71,6 +75,28 @@ def load(environ: Mapping[str, str] | None = None, *, data_folder: Path | None =
     path = variables.get("PENSTOCK_CONFIG")
     file = settings.read_file(Path(path) if path else None)
     if unknown := sorted(set(file) - set(ROOMS)):
-        raise errors.Rejected("unknown_room", f"the settings file has a table '{unknown[0]}' that no room reads")
+        raise errors.Rejected(
+            "unknown_room",
+            f"the settings file has a table '{unknown[0]}' that no room reads",
+            hint=f"Tables: {', '.join(sorted(ROOMS))}.",
+            field=unknown[0],
+        )
     loaded = {room: settings.load(kind, room, file, variables) for room, kind in ROOMS.items()}
     return Configuration(**loaded, key_file=keys.default_file(variables))
+
+
+def _refuse_strangers(variables: Mapping[str, str]) -> None:
+    """Raise Rejected for a variable that sets something of a room that nobody has: it is misspelt, or for a newer build.
+
+    Only names with two underscores count: orchestrators make variables of their own (`PENSTOCK_SERVICE_HOST`).
+    """
+    known = {*ROOMS, *ELSEWHERE}
+    for name in sorted(variables):
+        room, separator, _ = name.removeprefix(settings.PREFIX).partition("__")
+        if name.startswith(settings.PREFIX) and separator and room.lower() not in known:
+            raise errors.Rejected(
+                "unknown_room",
+                f"{name} is a setting of '{room.lower()}', which no room is called",
+                hint=f"Rooms: {', '.join(sorted(known))}.",
+                field=name,
+            )

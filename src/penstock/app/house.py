@@ -49,23 +49,23 @@ async def opened(
 ) -> AsyncGenerator[House]:
     """The rooms over a database that this build's migrations were applied to.
 
-    Raises Rejected `newer_schema`, Unavailable while the database is away or its schema behind.
+    Raises Rejected `newer_schema`, `sealing_key_missing` or `sealing_key_wrong` when this process could not open the
+    database's secrets, Unavailable while the database is away or its schema behind.
     """
+    ring = keys.load(found.sealing, found.key_file)
     await migrations.check(database_url, schema.rooms())
     database = pool.Database(database_url, application=application, size=found.database.connections)
-    tenants = tenancy.Tenancy(tenancy_store.TenantStore(database))
-    around = channels_wiring.Surroundings(
-        database=database,
-        sealer=sealer.Sealer(sealing_store.KeyStore(database), keys.load(found.sealing, found.key_file)),
-        tenants=tenants,
-        intake_open=_intake(found),
-    )
-    channels = channels_wiring.build(found.channels, around)
-    try:
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(database.close)
+        sealing = sealer.Sealer(sealing_store.KeyStore(database), ring)
+        await sealing.verify()
+        tenants = tenancy.Tenancy(tenancy_store.TenantStore(database))
+        around = channels_wiring.Surroundings(
+            database=database, sealer=sealing, tenants=tenants, intake_open=_intake(found)
+        )
+        channels = channels_wiring.build(found.channels, around)
+        stack.push_async_callback(channels.close)
         yield House(database, tenants, channels, quarantine.Quarantine(database), database_url, http_url)
-    finally:
-        await channels.close()
-        await database.close()
 
 
 @contextlib.asynccontextmanager

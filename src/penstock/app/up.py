@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from penstock.app import child, configuration, endpoints, schema
+from penstock.app import child, configuration, endpoints, house, schema
 from penstock.base import errors, settings, telemetry
 from penstock.database import migrations, roles
 from penstock.edge import wiring as edge_wiring
@@ -60,6 +60,8 @@ async def running(
             postgres_url=await _migrate(found, place, at.postgres_url),
             pid=os.getpid(),
         )
+        async with house.opened(found, where.postgres_url):
+            """What the core would refuse to start with is said here, in one sentence, and not by a core that ends."""
         core = child.Child(ROLES, _core_environ(variables, at, where, place), listener)
         await core.start()
         stack.push_async_callback(core.stop, found.edge.drain_s + 15)

@@ -39,6 +39,14 @@ class Rejected(PenstockError):
         self.field = field
 
 
+class WrongMethod(Rejected):
+    """Rejected for its HTTP method: status 405, and `allow` names those that are answered here (RFC 9110, 15.5.6)."""
+
+    def __init__(self, detail: str, *, allow: tuple[str, ...]) -> None:
+        super().__init__("method_not_allowed", detail, hint=f"Use {' or '.join(allow)}.", status=405)
+        self.allow = allow
+
+
 class Unavailable(PenstockError):
     """The world is slow or away: HTTP 503 (429 when `throttled`), a pause, and another try after `after_s` seconds."""
 

@@ -58,6 +58,8 @@ def read_file(path: Path | None) -> dict[str, Any]:
         return tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise errors.Rejected("no_settings_file", f"there is no settings file at {path}") from None
+    except OSError as error:
+        raise errors.Rejected("bad_settings_file", f"cannot read {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise errors.Rejected("bad_settings_file", f"{path} is not valid TOML: {error}") from None
 

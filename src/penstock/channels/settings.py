@@ -17,6 +17,9 @@ class ChannelsSettings:
     body_deadline_s: float = 10.0
     """Seconds in which a webhook's body must have arrived whole; then the answer is 408."""
 
+    replay_window_s: float = 300.0
+    """Seconds by which a signature's time may differ from our clock, either way."""
+
     account_cache_s: float = 10.0
     """Seconds for which another process may still see an account as it was (disabled, a retired secret). At most 30."""
 
@@ -42,6 +45,7 @@ class ChannelsSettings:
         for field, least, most in (
             ("body_limit_bytes", 1024, 64 * MIB),
             ("body_deadline_s", 0.1, 300),
+            ("replay_window_s", 1, 3600),
             ("account_cache_s", 0, 30),
             ("missing_cache_s", 0, 30),
             ("send_deadline_s", 0.1, 240),

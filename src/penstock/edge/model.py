@@ -41,7 +41,7 @@ class Problem:
 def problem_of(error: BaseException) -> Problem:
     """The problem an error becomes. What is our fault says nothing about itself: the log knows it by request id."""
     if isinstance(error, errors.Rejected):
-        headers = ((b"allow", b"POST"),) if error.status == 405 else ()
+        headers = ((b"allow", ", ".join(error.allow).encode()),) if isinstance(error, errors.WrongMethod) else ()
         return Problem(error.status, error.code, error.detail, error.hint, error.field, headers)
     if isinstance(error, errors.Unavailable):
         status = 429 if error.throttled else 503

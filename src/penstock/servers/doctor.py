@@ -4,6 +4,7 @@ Nothing is changed: no folder is made, no server started, no port kept.
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import platform
@@ -76,24 +77,22 @@ def _program(name: str, version: Callable[[], str]) -> Check:
 
 
 def _data_folder(path: Path) -> Check:
+    another = "Choose another with PENSTOCK_DATA or --data."
     try:
-        folder.absolute(path)
-        number = folder.read_format(path)
+        number = folder.read_format(folder.absolute(path))
+        strangers = number is None and path.exists() and any(path.iterdir())
     except errors.Rejected as error:
-        return Check("data folder", "fail", error.detail, error.hint)
+        return Check("data folder", "fail", error.detail, error.hint or another)
     except OSError as error:
-        return Check("data folder", "fail", f"{path}: {os.strerror(error.errno or 0)}", "Choose another data folder.")
+        return Check("data folder", "fail", f"{path}: {os.strerror(error.errno or 0)}", another)
     nearest = _nearest(path)
-    writable = os.access(nearest, os.W_OK | os.X_OK)
-    if nearest.exists() and not nearest.is_dir():
-        return Check("data folder", "fail", f"{nearest} is a file", "Choose another data folder.")
-    if not writable:
-        return Check("data folder", "fail", f"{nearest} cannot be written", "Choose another with PENSTOCK_DATA.")
-    if number is not None:
-        return Check("data folder", "ok", f"{path} (format {number})")
-    if path.exists() and any(path.iterdir()):
-        return Check("data folder", "fail", f"{path} holds other things", "Choose an empty folder with PENSTOCK_DATA.")
-    return Check("data folder", "ok", f"{path} would be made")
+    if not nearest.is_dir():
+        return Check("data folder", "fail", f"{nearest} is a file", another)
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        return Check("data folder", "fail", f"{nearest} cannot be written", another)
+    if strangers:
+        return Check("data folder", "fail", f"{path} holds other things", another)
+    return Check("data folder", "ok", f"{path} would be made" if number is None else f"{path} (format {number})")
 
 
 def _user(path: Path, settings: ServersSettings) -> Check:
@@ -153,7 +152,7 @@ async def _urls(settings: ServersSettings) -> list[Check]:
         try:
             found = places(url.reveal()) if url is not None else []
         except errors.Rejected as error:
-            checks.append(Check(name, "fail", error.detail, error.hint))
+            checks.append(Check(name, "fail", error.detail, error.hint or "Correct the URL."))
             continue
         for host, port in found:
             if await probe.answers(host, port):
@@ -166,5 +165,9 @@ async def _urls(settings: ServersSettings) -> list[Check]:
 
 
 def _nearest(path: Path) -> Path:
-    """The path itself, or the closest folder above it that exists."""
-    return next((place for place in (path, *path.parents) if place.exists()), Path("/"))
+    """The path itself, or the closest folder above it that exists and may be seen."""
+    for place in (path, *path.parents):
+        with contextlib.suppress(OSError):
+            place.stat()
+            return place
+    return Path("/")

@@ -88,7 +88,7 @@ def closed_parent(path: Path, user: ServerUser) -> Path | None:
     for folder in [*reversed(path.parents), path]:
         try:
             found = folder.stat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         bit = stat.S_IXOTH
         if found.st_uid == user.uid:
@@ -111,7 +111,7 @@ def hand_over(folder: Path, user: ServerUser) -> None:
 
 
 def _owner_of(folder: Path) -> ServerUser | None:
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         found = folder.stat()
         if found.st_uid != 0:
             return ServerUser(found.st_uid, found.st_gid, changes=True)

@@ -1,7 +1,7 @@
 """A process with a publisher that dies at a named point: run by `test_crash`, killed from inside with SIGKILL.
 
 Arguments: crash point, Postgres URL, NATS URL. Points: `before_publish` (committed, not published), `after_publish`
-(published, not recorded), `before_record` (as the last, with the acknowledgement in hand).
+(published, not recorded), `before_record` (as the last, with the acknowledgement in hand), `never`.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 
-from penstock.database import pool
+from penstock.database import pool, session
 from penstock.spine.adapters import spine_nats
 from penstock.state import publisher, relay
 
@@ -40,6 +40,7 @@ def die(point):
 
 
 async def main(point, database_url, nats_url):
+    session.IDLE_S = 2.0  # a paused process is noticed within a test's patience
     if point == "before_record":
         exchange = relay.Relay.exchange
 

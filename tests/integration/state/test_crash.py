@@ -1,6 +1,7 @@
 """kill -9 anywhere between a commit and the record of its acknowledgement: nothing lost, nothing twice in a stream."""
 
 import asyncio
+import signal
 import sys
 from pathlib import Path
 
@@ -70,12 +71,12 @@ async def read_all(spine, shop):
 
     await asyncio.wait_for(read(), 20)
     await reading.aclose()
-    held = await spine.describe_stream(shop.stream)
-    assert held is not None
     return numbers
 
 
-async def test_a_publisher_killed_by_its_parent_leaves_the_lease_at_once(shop, database, spine, nats_endpoint):
+@pytest.fixture
+async def elsewhere(shop, database, spine, nats_endpoint):
+    """A process that leads the outbox and has published five messages."""
     script = Path(__file__).with_name("dying.py")
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(script), "never", shop.url, nats_endpoint.url_with_credentials()
@@ -83,16 +84,47 @@ async def test_a_publisher_killed_by_its_parent_leaves_the_lease_at_once(shop, d
     try:
         await shop.append(database, range(5))
         await shop.until_published(database, 5)
-        standby = publisher.Publisher(database, spine, "shop")
-        await standby.start()
+        yield process
     finally:
-        process.kill()
+        if process.returncode is None:
+            process.kill()
         await process.wait()
 
-    async def leads():
-        return standby.leads
 
-    await until(leads, within_s=10)
+@pytest.fixture
+async def standby(database, spine, elsewhere):
+    waiting = publisher.Publisher(database, spine, "shop")
+    await waiting.start()
+    yield waiting
+    await waiting.stop()
+
+
+async def test_a_killed_process_leaves_the_lease_at_once(shop, database, elsewhere, standby):
+    elsewhere.kill()
+    await until(_leads(standby), within_s=10)
     await shop.append(database, range(5, 9))
     await shop.until_published(database, 9)
+
+
+async def test_a_paused_process_loses_the_lease_and_writes_nothing_when_it_goes_on(
+    shop, database, spine, elsewhere, standby
+):
+    elsewhere.send_signal(signal.SIGSTOP)
+    await until(_leads(standby))
+    await shop.append(database, range(5, 30))
+    await shop.until_published(database, 30)
+    elsewhere.send_signal(signal.SIGCONT)
+    await shop.append(database, range(30, TOTAL))
+    await shop.until_published(database, TOTAL)
+    assert standby.leads
+    assert await read_all(spine, shop) == list(range(TOTAL))
     await standby.stop()
+    await shop.append(database, [TOTAL])
+    await shop.until_published(database, TOTAL + 1)
+
+
+def _leads(each):
+    async def leads():
+        return each.leads
+
+    return leads

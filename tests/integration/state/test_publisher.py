@@ -230,7 +230,7 @@ async def test_a_publisher_that_lost_its_lease_records_nothing_and_starts_nothin
     await first.stop()
 
 
-async def test_a_killed_postgres_is_outlived(server_folder, counter, shop):
+async def test_a_postgres_that_stops_and_starts_is_outlived(server_folder, counter, shop):
     async with servers.running_postgres(server_folder / "data", durable=True) as first:
         await migrations.migrate(first.url(), conftest.SCHEMAS, login=conftest.LOGIN)
         url = first.url(user=conftest.LOGIN.name, password=conftest.LOGIN.password.reveal())

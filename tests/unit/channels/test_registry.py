@@ -3,7 +3,7 @@
 import pytest
 
 from penstock.base import errors
-from penstock.channels import registry, wiring
+from penstock.channels import registry, settings, wiring
 
 SLACK = """
 [slack]
@@ -16,7 +16,7 @@ required = false
 
 
 def test_every_shipped_channel_is_in_the_registry_and_every_entry_has_an_adapter():
-    assert {entry.slug for entry in registry.load().entries} == set(wiring.adapters())
+    assert {entry.slug for entry in registry.load().entries} == set(wiring.adapters(settings.ChannelsSettings()))
 
 
 def test_a_channel_is_found_by_its_slug_and_by_earlier_ones():

@@ -47,7 +47,9 @@ class Caller:
         return json.loads(self.events[1]["body"])
 
 
-def edge(error: Exception | None = None, *, limit: int = 10, checks: dict[str, probes.Check] | None = None) -> http.Edge:
+def edge(
+    error: Exception | None = None, *, limit: int = 10, checks: dict[str, probes.Check] | None = None
+) -> http.Edge:
     async def application(_: Any, __: Any, send: Any) -> None:
         if error:
             raise error

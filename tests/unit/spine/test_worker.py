@@ -70,7 +70,9 @@ class FakeSpine:
         self.receive: Callable[[ports.Delivery], None] = lambda _: None
         self.window = 0
 
-    async def consume(self, _policy: Any, receive: Callable[[ports.Delivery], None], *, window: int) -> FakeSubscription:
+    async def consume(
+        self, _policy: Any, receive: Callable[[ports.Delivery], None], *, window: int
+    ) -> FakeSubscription:
         self.receive, self.window = receive, window
         return self.subscription
 
@@ -242,7 +244,9 @@ async def test_a_body_too_large_to_travel_twice_is_named_only(running: Any) -> N
     ("subject", "headers"),
     [("tenant.acme.x", {"tenant-id": "other"}), ("tenant.acme.x", {"Tenant-Id": "ACME"})],
 )
-async def test_a_header_that_names_another_tenant_is_poison(running: Any, subject: str, headers: dict[str, str]) -> None:
+async def test_a_header_that_names_another_tenant_is_poison(
+    running: Any, subject: str, headers: dict[str, str]
+) -> None:
     calls: list[str] = []
 
     async def handle(context: contexts.Context, _: ports.Delivery) -> None:

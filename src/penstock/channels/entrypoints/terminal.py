@@ -98,7 +98,7 @@ def address(scope: requests.Scope) -> tuple[str, int]:
     if match is None or not model.is_account_id(match[1]):
         raise channel_errors.no_account()
     if scope["method"] != "GET":
-        raise errors.Rejected("method_not_allowed", "replies are read with GET", status=405)
+        raise errors.WrongMethod("replies are read", allow=("GET",))
     query = _QUERY.fullmatch(scope.get("query_string", b"").decode("latin-1"))
     if query is None:
         raise errors.Rejected("bad_after", "after must be the sequence of a reply, a number", field="after")

@@ -29,7 +29,7 @@ class Webhooks:
         try:
             channel, account = address(scope["path"])
             if scope["method"] != "POST":
-                raise errors.Rejected("method_not_allowed", "webhooks are posted", status=405)
+                raise errors.WrongMethod("webhooks are posted", allow=("POST",))
             headers = requests.headers_of(scope)
             body = await requests.read_body(
                 receive, headers, limit_bytes=self._limit_bytes, deadline_s=self._deadline_s

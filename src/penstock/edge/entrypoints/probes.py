@@ -25,7 +25,7 @@ class Probes:
     async def __call__(self, scope: MutableMapping[str, Any], _receive: Any, send: Any) -> None:
         """Answer one GET or HEAD."""
         if scope["method"] not in {"GET", "HEAD"}:
-            raise errors.Rejected("method_not_allowed", "probes answer GET", status=405)
+            raise errors.WrongMethod("probes are read", allow=("GET", "HEAD"))
         if scope["path"] == "/metrics":
             await _answer(send, 200, telemetry.FORMAT.encode(), telemetry.exposition())
             return
