@@ -1,8 +1,11 @@
 """What people glue together by hand: Starlette, asyncpg, nats-py and httpx, with the same durability and bodies.
 
-A webhook is verified (Standard Webhooks), one row is inserted on conflict do nothing, the message is published and its
-PubAck awaited, then 200. An app fetches, answers by publishing; a sender fetches, posts to the platform, writes a row and
-acknowledges. No lanes, no receipts, no outbox, no quarantine, no tenants: it is the least that could be called a loop.
+    python -m bench.baseline_bridge bridge|app        says its webhook's URL (or "ready") on standard output
+
+The bridge verifies a webhook (Standard Webhooks), inserts one row on conflict do nothing, publishes and awaits the
+PubAck, then answers 200; it posts what the app says to the platform, writes a row and acknowledges. The app answers by
+publishing. No lanes, no receipts, no outbox, no quarantine, no tenants: it is the least that could be called a loop. It
+loses a message when it dies between the row and the publish, and says it twice when it dies between post and row.
 """
 
 import asyncio
@@ -11,125 +14,204 @@ import contextlib
 import hashlib
 import hmac
 import json
+import os
+import secrets
+import signal
+import sys
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 import httpx
 import nats
 import uvicorn
+import uvloop
+from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from penstock.spine import stream
+
 TABLES = """
 create table if not exists bridge_message (account text, event text, body bytea, primary key (account, event));
-create table if not exists bridge_sent (command text primary key, at timestamptz default now());
+create table if not exists bridge_sent (command text primary key, message text, at timestamptz default now());
 """
+STREAMS = {
+    "BRIDGE_IN": ("bridge.in.>", stream.MESSAGES_INBOUND),
+    "BRIDGE_OUT": ("bridge.out.>", stream.MESSAGES_OUTBOUND),
+}
+UNACKED = 1024
 
 
-def _sign(key: bytes, webhook_id: str, timestamp: str, body: bytes) -> str:
+def sign(key: bytes, webhook_id: str, timestamp: str, body: bytes) -> str:
+    """A Standard Webhooks signature."""
     signed = b".".join((webhook_id.encode(), timestamp.encode(), body))
     return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
 
 
-class Bridge:
-    """The hand-glued loop for one account."""
+def headers_of(message_id: str, kind: str, trace: str = "", correlation: str = "") -> dict[str, str]:
+    """The headers that Penstock's messages have, under the same names and of the same length."""
+    trace, correlation = trace or secrets.token_hex(16), correlation or secrets.token_hex(16)
+    return {
+        "tenant-id": "bench",
+        "x-correlation-id": correlation,
+        "traceparent": f"00-{trace}-{secrets.token_hex(8)}-01",
+        "correlation-id": correlation,
+        "trace-id": trace,
+        "Nats-Msg-Id": f"bench:{message_id}",
+        "penstock-type": kind,
+    }
 
-    def __init__(self, secret: str, platform_url: str) -> None:
+
+class Bridge:
+    """Between the platform and the bus, for one account."""
+
+    def __init__(self, secret: str, platform_url: str, pool: "asyncpg.Pool[Any]", bus: JetStreamContext) -> None:
         self._key = base64.b64decode(secret.removeprefix("whsec_"))
-        self._platform_url = platform_url
-        self._pool: asyncpg.Pool[Any]
-        self._stream: JetStreamContext
-        self._http = httpx.AsyncClient(timeout=10)
+        self._platform_url, self._pool, self._bus = platform_url, pool, bus
+        self._http = httpx.AsyncClient(timeout=10, limits=httpx.Limits(max_connections=128))
 
     async def webhook(self, request: Request) -> Response:
         """Verify, insert, publish, answer."""
         body = await request.body()
         webhook_id, stamp = request.headers["webhook-id"], request.headers["webhook-timestamp"]
-        expected = _sign(self._key, webhook_id, stamp, body)
-        if not hmac.compare_digest(expected, request.headers["webhook-signature"]) or abs(time.time() - int(stamp)) > 300:
+        genuine = hmac.compare_digest(sign(self._key, webhook_id, stamp, body), request.headers["webhook-signature"])
+        if not genuine or abs(time.time() - int(stamp)) > 300:
             return JSONResponse({"error": "signature"}, status_code=401)
         event = json.loads(body)
         await self._pool.execute(
-            "insert into bridge_message values ($1, $2, $3) on conflict do nothing", "bridge", event["id"], body
+            "insert into bridge_message values ($1, $2, $3) on conflict do nothing", "bench", event["id"], body
         )
-        headers = {"Nats-Msg-Id": f"bridge:{event['id']}", "tenant-id": "bridge", "penstock-type": "Message"}
-        await self._stream.publish("bridge.in." + event["data"]["conversation"], body, headers=headers)
+        headers = headers_of(event["id"], "penstock.v1.Message")
+        await self._bus.publish("bridge.in." + event["data"]["conversation"], body, headers=headers)
         return Response(status_code=200)
 
-    async def app(self) -> None:
-        """Fetch what was said and answer it."""
-        pull = await self._stream.pull_subscribe("bridge.in.>", durable="app", stream="BRIDGE_IN")
-        while True:
-            with contextlib.suppress(TimeoutError):
-                for message in await pull.fetch(64, timeout=1):
-                    event = json.loads(message.data)
-                    command = hashlib.sha256(event["id"].encode()).hexdigest()[:32]
-                    data = {
-                        "command_id": command,
-                        "account": "bridge",
-                        "conversation": event["data"]["conversation"],
-                        "text": f"You said: {event['data']['text']}",
-                        "reply_to": event["data"]["message_id"],
-                    }
-                    await self._stream.publish(
-                        "bridge.out." + data["conversation"],
-                        json.dumps({"type": "message.send", "data": data}).encode(),
-                        headers={"Nats-Msg-Id": f"bridge:{command}", "tenant-id": "bridge", "penstock-type": "SendCommand"},
-                    )
-                    await message.ack()
-
-    async def sender(self) -> None:
-        """Fetch what the app said and post it, sixty-four at a time."""
-        pull = await self._stream.pull_subscribe("bridge.out.>", durable="sender", stream="BRIDGE_OUT")
-        while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.gather(*(self._post(message) for message in await pull.fetch(64, timeout=1)))
-
-    async def _post(self, message: Any) -> None:
+    async def send(self, message: Msg) -> None:
+        """Post what the app said, write that it was, acknowledge."""
         command = json.loads(message.data)["data"]["command_id"]
         stamp = str(int(time.time()))
         headers = {
             "content-type": "application/json",
             "webhook-id": command,
             "webhook-timestamp": stamp,
-            "webhook-signature": _sign(self._key, command, stamp, message.data),
+            "webhook-signature": sign(self._key, command, stamp, message.data),
         }
         answer = await self._http.post(self._platform_url, content=message.data, headers=headers)
         answer.raise_for_status()
-        await self._pool.execute("insert into bridge_sent (command) values ($1) on conflict do nothing", command)
+        await self._pool.execute(
+            "insert into bridge_sent (command, message) values ($1, $2) on conflict do nothing",
+            command,
+            answer.json()["message_id"],
+        )
         await message.ack()
 
-    @contextlib.asynccontextmanager
-    async def running(
-        self, postgres: dict[str, Any], nats_options: dict[str, Any]
-    ) -> AsyncGenerator[str]:
-        """Yields the URL of the webhook."""
-        self._pool = await asyncpg.create_pool(**postgres, min_size=8, max_size=8)
-        await self._pool.execute(TABLES)
-        connection = await nats.connect(**nats_options)
-        self._stream = connection.jetstream()
-        for name, subjects in (("BRIDGE_IN", "bridge.in.>"), ("BRIDGE_OUT", "bridge.out.>")):
-            await self._stream.add_stream(name=name, subjects=[subjects], duplicate_window=120)
-        application = Starlette(routes=[Route("/webhook", self.webhook, methods=["POST"])])
+
+class App:
+    """Answers what was said."""
+
+    def __init__(self, bus: JetStreamContext) -> None:
+        self._bus = bus
+
+    async def answer(self, message: Msg) -> None:
+        """Publish the answer, then acknowledge."""
+        event = json.loads(message.data)
+        command = hashlib.sha256(event["id"].encode()).hexdigest()[:32]
+        data = {
+            "command_id": command,
+            "account": "bench",
+            "conversation": event["data"]["conversation"],
+            "text": f"You said: {event['data']['text']}",
+            "app": "echo",
+            "cause_event_id": event["id"],
+            "reply_to": event["data"]["message_id"],
+        }
+        body = {"type": "message.send", "data": data, "timestamp": datetime.now(UTC).isoformat()}
+        found = message.headers or {}
+        headers = headers_of(command, "penstock.v1.SendCommand", found["trace-id"], found["correlation-id"])
+        await self._bus.publish("bridge.out." + data["conversation"], json.dumps(body).encode(), headers=headers)
+        await message.ack()
+
+
+async def subscribe(bus: JetStreamContext, name: str, handle: Callable[[Msg], Awaitable[None]]) -> None:
+    """Handle messages as they come, many at once; what fails is delivered again."""
+    subjects, _ = STREAMS[name]
+    running: set[asyncio.Task[None]] = set()
+
+    async def begin(message: Msg) -> None:
+        task = asyncio.ensure_future(handle(message))
+        running.add(task)
+        task.add_done_callback(running.discard)
+
+    config = nats.js.api.ConsumerConfig(ack_wait=10, max_ack_pending=UNACKED)
+    await bus.subscribe(subjects, durable=name.lower(), stream=name, cb=begin, manual_ack=True, config=config)
+
+
+@contextlib.asynccontextmanager
+async def connected() -> AsyncGenerator[tuple[Client, JetStreamContext]]:
+    """The bus, with streams that hold what Penstock's hold."""
+    client = await nats.connect(os.environ["BRIDGE_NATS_URL"])
+    bus = client.jetstream()
+    try:
+        for name, (subjects, policy) in STREAMS.items():
+            await bus.add_stream(
+                name=name,
+                subjects=[subjects],
+                storage=nats.js.api.StorageType.FILE,
+                max_age=policy.max_age_s,
+                max_bytes=policy.max_bytes,
+                duplicate_window=policy.duplicate_window_s,
+            )
+        yield client, bus
+    finally:
+        await client.close()
+
+
+async def serve_bridge(stop: asyncio.Event) -> None:
+    """The webhook's door and the way out."""
+    pool = await asyncpg.create_pool(os.environ["BRIDGE_POSTGRES_URL"], min_size=8, max_size=8)
+    async with pool, connected() as (_, bus):
+        await pool.execute(TABLES)
+        bridge = Bridge(os.environ["BRIDGE_SECRET"], os.environ["BRIDGE_PLATFORM_URL"], pool, bus)
+        await subscribe(bus, "BRIDGE_OUT", bridge.send)
+        application = Starlette(routes=[Route("/webhook", bridge.webhook, methods=["POST"])])
         server = uvicorn.Server(
             uvicorn.Config(application, port=0, loop="none", http="httptools", log_config=None, access_log=False)
         )
-        tasks = [asyncio.create_task(work) for work in (server.serve(), self.app(), self.sender())]
-        try:
-            while not server.started:
-                await asyncio.sleep(0.01)
-            port = server.servers[0].sockets[0].getsockname()[1]
-            yield f"http://127.0.0.1:{port}/webhook"
-        finally:
-            server.should_exit = True
-            for task in tasks[1:]:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await self._http.aclose()
-            await connection.close()
-            await self._pool.close()
+        serving = asyncio.create_task(server.serve())
+        while not server.started:
+            await asyncio.sleep(0.01)
+        tell(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/webhook")
+        await stop.wait()
+        server.should_exit = True
+        await serving
+
+
+async def serve_app(stop: asyncio.Event) -> None:
+    """The app, in a process of its own as Penstock's is."""
+    async with connected() as (_, bus):
+        await subscribe(bus, "BRIDGE_IN", App(bus).answer)
+        tell("ready")
+        await stop.wait()
+
+
+def tell(line: str) -> None:
+    """Say that the process is ready."""
+    print(line, flush=True)
+
+
+async def main(part: str) -> None:
+    """Run one of the two processes until SIGTERM."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    await {"bridge": serve_bridge, "app": serve_app}[part](stop)
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main(sys.argv[1]))

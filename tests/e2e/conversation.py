@@ -1,40 +1,56 @@
 """Many numbered messages through a whole installation, and a count of what came back."""
 
-import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 
+import asyncio
+
 from penstock.channels.testing import webhook_sender, webhook_simulator
 from tests.e2e import installation as installations
+
+ROOMS = 20
 
 
 @contextlib.asynccontextmanager
 async def account(
-    installation: installations.Installation, tenant: str, *, patience_s: float = 60.0
+    installation: installations.Installation, tenant: str, *, patience_s: float = 60.0, run: str = ""
 ) -> AsyncGenerator[webhook_simulator.WebhookSimulator]:
-    """A tenant with one account on a simulated platform, which posts again what gets no answer, 429 or 5xx."""
+    """A tenant with one account on a simulated platform, which posts again what gets no answer, 429 or 5xx.
+
+    `run` marks the platform's ids; two of the same run give the same ids.
+    """
     await installation.cli("tenant", "create", tenant)
-    async with webhook_simulator.WebhookSimulator([webhook_sender.fresh_secret()], patience_s=patience_s) as draft:
-        made = await installation.cli("account", "create", "shop", "-t", tenant, "--set", f"url={draft.url}")
-        draft.use_secrets([made["secret"]])
-        draft.connect(made["webhook_url"])
-        yield draft
+    secret = webhook_sender.fresh_secret()
+    async with webhook_simulator.WebhookSimulator([secret], patience_s=patience_s, run=run) as simulator:
+        made = await installation.cli("account", "create", "shop", "-t", tenant, "--set", f"url={simulator.url}")
+        simulator.use_secrets([made["secret"]])
+        simulator.connect(made["webhook_url"])
+        yield simulator
 
 
 async def say_all(
-    simulator: webhook_simulator.WebhookSimulator, texts: Sequence[str], *, conversations: int = 20
-) -> list[webhook_simulator.Posted]:
-    """Post numbered texts over some conversations, in order within each; conversations run side by side."""
+    simulator: webhook_simulator.WebhookSimulator, texts: Sequence[str], *, pause_s: float = 0.0
+) -> dict[str, webhook_simulator.Posted]:
+    """Post texts over some rooms, in order within each, side by side; what became of each. `pause_s` follows each."""
 
-    async def one(room: int) -> list[webhook_simulator.Posted]:
-        return [await simulator.say(f"room-{room}", text) for text in texts[room::conversations]]
+    async def one(room: int) -> list[tuple[str, webhook_simulator.Posted]]:
+        posted: list[tuple[str, webhook_simulator.Posted]] = []
+        for text in texts[room::ROOMS]:
+            posted.append((text, await simulator.say(f"room-{room}", text)))
+            await asyncio.sleep(pause_s)
+        return posted
 
-    return [posted for room in await asyncio.gather(*map(one, range(conversations))) for posted in room]
+    return dict(each for room in await asyncio.gather(*map(one, range(ROOMS))) for each in room)
+
+
+def answer(text: str) -> str:
+    """What the echo app says to a text."""
+    return f"You said: {text}"
 
 
 def answers(simulator: webhook_simulator.WebhookSimulator) -> Counter[str]:
-    """How often each answer was taken by the platform."""
+    """How often each answer was acted on by the platform."""
     return Counter(a.command.text for a in simulator.arrivals if a.taken and not a.duplicate)
 
 
@@ -42,24 +58,27 @@ async def all_answered(
     simulator: webhook_simulator.WebhookSimulator, texts: Sequence[str], *, timeout_s: float = 45.0
 ) -> None:
     """Wait until every text has its answer. Fails naming some that have none."""
-    wanted = {f"You said: {text}" for text in texts}
-    heard: set[str] = set()
+    missing, looked_at = {answer(text) for text in texts}, 0
 
     def complete() -> bool:
-        heard.update(a.command.text for a in simulator.arrivals[len(heard) and -50 :])
-        return wanted <= heard or wanted <= set(answers(simulator))
+        nonlocal looked_at
+        arrivals = simulator.arrivals[looked_at:]
+        looked_at += len(arrivals)
+        missing.difference_update(a.command.text for a in arrivals if a.taken)
+        return not missing
 
     try:
         await simulator.until(complete, timeout_s=timeout_s)
     except TimeoutError:
-        missing = sorted(wanted - set(answers(simulator)))
-        raise AssertionError(f"{len(missing)} of {len(wanted)} answers never came, {missing[:3]} among them") from None
+        some = sorted(missing)[:3]
+        raise AssertionError(f"{len(missing)} of {len(texts)} answers never came, {some} among them") from None
 
 
-def in_order(simulator: webhook_simulator.WebhookSimulator, texts: Sequence[str], *, conversations: int = 20) -> bool:
-    """Whether the first answers of each conversation came in the order in which its texts were said."""
-    for room in range(conversations):
-        said = [a.command.text for a in simulator.arrivals_in(f"room-{room}")]
-        if list(dict.fromkeys(said)) != [f"You said: {text}" for text in texts[room::conversations]]:
-            return False
-    return True
+def out_of_order(simulator: webhook_simulator.WebhookSimulator, texts: Sequence[str]) -> list[str]:
+    """The rooms in which the answers did not come in the order in which the texts were said."""
+    wrong: list[str] = []
+    for room in range(ROOMS):
+        said = [arrival.command.text for arrival in simulator.arrivals_in(f"room-{room}")]
+        if list(dict.fromkeys(said)) != [answer(text) for text in texts[room::ROOMS]]:
+            wrong.append(f"room-{room}: {said}")
+    return wrong

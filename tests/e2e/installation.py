@@ -1,112 +1,212 @@
-"""A whole installation for end-to-end tests: `penstock up` as a user runs it, tenants by CLI, simulators, an app."""
+"""A whole installation for end-to-end tests: `penstock up` as a user runs it, verbs by CLI, and apps beside it.
+
+Everything is a plain process whose output goes to files, so that a test of any event loop can hold it.
+"""
 
 import asyncio
 import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Mapping
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
+
+from penstock.app import apps, endpoints
+from tests.e2e import processes
+
 REPOSITORY = Path(__file__).resolve().parents[2]
+ECHO = REPOSITORY / "examples" / "echo" / "app.py"
 PENSTOCK = (sys.executable, "-m", "penstock")
 
 
-class Installation:
-    """A running `penstock up`. `environ` is what a user's shell would hold."""
+class Ended(AssertionError):
+    """`penstock up` ended before it was ready."""
 
-    def __init__(
-        self, environ: Mapping[str, str], process: asyncio.subprocess.Process, ready: Mapping[str, Any]
-    ) -> None:
-        self.environ, self.process, self.ready = dict(environ), process, ready
+
+class Command:
+    """A penstock command that runs; its output goes to files below the test's folder."""
+
+    def __init__(self, environ: Mapping[str, str], *arguments: str, wrapped: Sequence[str] = PENSTOCK) -> None:
+        self.environ, self.folder = dict(environ), Path(environ["PENSTOCK_TEST_FOLDER"])
+        self._name = f"{arguments[0] if arguments else 'app'}-{time.monotonic_ns()}"
+        with self._file("out").open("wb") as out, self._file("err").open("wb") as err:
+            self.process = subprocess.Popen(
+                [*wrapped, *arguments],
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+
+    def _file(self, suffix: str) -> Path:
+        return self.folder / f"{self._name}.{suffix}"
+
+    @property
+    def out(self) -> str:
+        """What it has printed."""
+        return self._file("out").read_text()
+
+    @property
+    def err(self) -> str:
+        """What it, and what it started, has said on standard error."""
+        return self._file("err").read_text()
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self.process.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, and to nothing that it started."""
+        self.process.send_signal(number)
+
+    async def ended(self, *, timeout_s: float = 60.0) -> int:
+        """Wait for its end; the exit code."""
+        await processes.until(lambda: not self.running, "the command ends", timeout_s=timeout_s)
+        return self.process.returncode
+
+    async def close(self) -> None:
+        """SIGTERM, unless it has ended; SIGKILL when that does not help."""
+        if self.running:
+            self.signal(signal.SIGTERM)
+            try:
+                await self.ended(timeout_s=45)
+            finally:
+                self.process.kill()
+                self.process.wait()
+
+
+class Installation(Command):
+    """A running `penstock up --json`."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        super().__init__(environ, "up", "--json")
+        self.ready_s = 0.0
+
+    @property
+    def data(self) -> Path:
+        """The data folder."""
+        return Path(self.environ["PENSTOCK_DATA"])
+
+    @property
+    def endpoints(self) -> endpoints.Endpoints:
+        """Where everything listens."""
+        return endpoints.read(self.data)
 
     @property
     def http_url(self) -> str:
         """Where the core listens."""
-        return self.ready["http_url"]
+        return self.endpoints.http_url
+
+    async def ready(self) -> None:
+        """Wait for the line that says so. Raises Ended with what was said when it ends instead."""
+        begun = time.monotonic()
+        await processes.until(lambda: "\n" in self.out or not self.running, "up is ready", timeout_s=60)
+        if "\n" not in self.out:
+            raise Ended(f"penstock up ended with {self.process.returncode}: {self.err}")
+        self.ready_s = time.monotonic() - begun
 
     async def cli(self, *arguments: str) -> Any:
         """Run a verb with `--json`; returns its document. Fails the test on any other exit code than 0."""
-        code, out, err = await self.run(*arguments, "--json")
+        code, out, err = await run(self.environ, *arguments, "--json")
         assert code == 0, f"penstock {' '.join(arguments)} exited {code}: {err}"
         return json.loads(out)
 
-    async def run(self, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
-        """Run a verb; returns exit code, standard output and standard error."""
-        process = await asyncio.create_subprocess_exec(
-            *PENSTOCK,
-            *arguments,
-            env=self.environ,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        async with asyncio.timeout(60):
-            out, err = await process.communicate(stdin.encode())
-        return process.returncode or 0, out.decode(), err.decode()
-
     def core_pid(self) -> int:
-        """The process id of the core: the child of `up` that runs roles."""
-        children = subprocess.run(
-            ["pgrep", "-P", str(self.process.pid), "-f", "penstock run"], capture_output=True, check=False
-        )
-        return int(children.stdout.split()[0])
+        """The process id of the core: the child of `up` that runs roles; 0 while there is none."""
+        mine = [each for each in processes.using(self.data) if each.parent == self.process.pid]
+        return next((each.pid for each in mine if " penstock run " in each.words), 0)
 
-    async def stop(self) -> int:
-        """SIGTERM; returns the exit code."""
-        if self.process.returncode is None:
-            self.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(60):
-            return await self.process.wait()
+    def server_pid(self, name: str) -> int:
+        """The process id of an embedded server, `nats` or `postgres`, as its identity file says."""
+        return int(json.loads((self.data / "run" / f"{name}.json").read_text())["pid"])
+
+    async def answers(self, *, timeout_s: float = 30.0) -> float:
+        """Wait until the core is ready again; the seconds that took."""
+        begun = time.monotonic()
+        async with asyncio.timeout(timeout_s), httpx.AsyncClient(timeout=timeout_s) as client:
+            while True:
+                with contextlib.suppress(httpx.HTTPError):
+                    if (await client.get(f"{self.http_url}/ready")).status_code == 200:
+                        return time.monotonic() - begun
+                await asyncio.sleep(0.05)
+
+    async def metric(self, name: str, **labels: str) -> float:
+        """The sum of a counter's samples that have these labels."""
+        async with httpx.AsyncClient() as client:
+            page = (await client.get(f"{self.http_url}/metrics")).text
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        lines = [line for line in page.splitlines() if line.partition("{")[0].partition(" ")[0] == name]
+        return sum(float(line.rpartition(" ")[2]) for line in lines if all(text in line for text in wanted))
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
-    """A user's environment with nothing of ours in it but the data folder and a config folder of its own."""
+    """A user's environment with nothing of ours in it but folders below `folder`, a port of its own, and a small disk."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
-    return {**kept, "PENSTOCK_DATA": str(folder / "data"), "XDG_CONFIG_HOME": str(folder / "config"), **more}
+    return {
+        **kept,
+        "PENSTOCK_TEST_FOLDER": str(folder),
+        "PENSTOCK_DATA": str(folder / "data"),
+        "XDG_CONFIG_HOME": str(folder / "config"),
+        "PENSTOCK_EDGE__PORT": str(free_port()),
+        "PENSTOCK_SDK__LOG_LEVEL": "warning",
+        "PENSTOCK_SERVERS__STOP_INTAKE_BELOW_BYTES": str(64 << 20),
+        "PENSTOCK_SERVERS__RESUME_INTAKE_ABOVE_BYTES": str(96 << 20),
+        **more,
+    }
+
+
+def free_port() -> int:
+    """A TCP port of loopback that nobody listens on, so that an installation comes back under the same one."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
+async def run(environ: Mapping[str, str], *arguments: str, stdin: str = "") -> tuple[int, str, str]:
+    """Run a verb to its end; returns exit code, standard output and standard error."""
+    process = await asyncio.create_subprocess_exec(
+        *PENSTOCK,
+        *arguments,
+        env=dict(environ),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(60):
+            out, err = await process.communicate(stdin.encode())
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return process.returncode or 0, out.decode(), err.decode()
 
 
 @contextlib.asynccontextmanager
 async def up(environ: Mapping[str, str]) -> AsyncGenerator[Installation]:
-    """`penstock up --json`, ready; stopped in the end whatever happens."""
-    process = await asyncio.create_subprocess_exec(
-        *PENSTOCK, "up", "--json", env=dict(environ), stdout=asyncio.subprocess.PIPE, start_new_session=True
-    )
-    assert process.stdout is not None
+    """`penstock up`, ready; stopped in the end whatever happens, and never with a traceback."""
+    installation = Installation(environ)
     try:
-        async with asyncio.timeout(60):
-            line = await process.stdout.readline()
-        assert line, f"penstock up ended with {await process.wait()}"
-        yield Installation(environ, process, json.loads(line))
+        await installation.ready()
+        yield installation
     finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                async with asyncio.timeout(60):
-                    await process.wait()
-            except TimeoutError:
-                process.kill()
-                await process.wait()
+        await installation.close()
+    assert "Traceback" not in installation.err, installation.err
 
 
 @contextlib.asynccontextmanager
 async def app(
-    installation: Installation, tenant: str, path: Path | None = None
+    installation: Installation, tenant: str, path: Path = ECHO, **more: str
 ) -> AsyncGenerator[asyncio.subprocess.Process]:
-    """The echo app, or another, as its own process."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(path or REPOSITORY / "examples" / "echo" / "app.py"),
-        env={**installation.environ, "PENSTOCK_TENANT": tenant, "PENSTOCK_SDK__LOG_LEVEL": "warning"},
-        start_new_session=True,
-    )
-    try:
+    """The echo app, or another, as its own process, once it listens; `more` variables for it alone."""
+    environ = {**installation.environ, "PENSTOCK_TENANT": tenant, **more}
+    async with apps.running(path, environ) as process:
         yield process
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(60):
-            await process.wait()

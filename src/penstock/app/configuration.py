@@ -86,7 +86,7 @@ def load(environ: Mapping[str, str] | None = None, *, data_folder: Path | None =
 
 
 def _refuse_strangers(variables: Mapping[str, str]) -> None:
-    """Raise Rejected for a variable that sets something of a room that nobody has: it is misspelt, or for a newer build.
+    """Raise Rejected for a variable of a room that this build has not: it is misspelt, or for a newer one.
 
     Only names with two underscores count: orchestrators make variables of their own (`PENSTOCK_SERVICE_HOST`).
     """

@@ -61,7 +61,7 @@ async def running(
             pid=os.getpid(),
         )
         async with house.opened(found, where.postgres_url):
-            """What the core would refuse to start with is said here, in one sentence, and not by a core that ends."""
+            pass  # what the core would refuse (a wrong sealing key) is said here, and not by a core that keeps ending
         core = child.Child(ROLES, _core_environ(variables, at, where, place), listener)
         await core.start()
         stack.push_async_callback(core.stop, found.edge.drain_s + 15)
@@ -98,9 +98,13 @@ async def _migrate(found: configuration.Configuration, place: folder.DataFolder,
 def _core_environ(
     variables: Mapping[str, str], at: embedded.Addresses, where: endpoints.Endpoints, place: folder.DataFolder
 ) -> dict[str, str]:
-    """What the core process is told: addresses and credentials by environment, never by argument."""
+    """What the core process is told: addresses and credentials by environment, never by argument.
+
+    By their short names only: a long one that the user had set would win.
+    """
+    long = {f"{settings.PREFIX}SERVERS__{name}" for name in ("DATA_FOLDER", "NATS_URL", "POSTGRES_URL")}
     return {
-        **variables,
+        **{name: value for name, value in variables.items() if name not in long},
         "PENSTOCK_DATA": str(place.path),
         "PENSTOCK_NATS_URL": at.nats.url_with_credentials(),
         "PENSTOCK_POSTGRES_URL": where.postgres_url,

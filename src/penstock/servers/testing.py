@@ -1,11 +1,12 @@
 """Real servers for tests: started from the wheels in half a second, and stopped whatever happens.
 
 In a coroutine `async with testing.running_nats() as nats:`; where there is no event loop
-`with testing.running(testing.running_postgres) as postgres:`.
+`with testing.running(testing.running_postgres) as postgres:`. `held_nats` and `held_postgres` can be taken away for a while.
 """
 
 import asyncio
 import contextlib
+import dataclasses
 import secrets
 import shutil
 import subprocess
@@ -13,8 +14,9 @@ import tempfile
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
+from penstock.base import errors
 from penstock.servers import binaries, folder, process
 from penstock.servers.endpoints import NatsEndpoint, PostgresEndpoint
 from penstock.servers.nats import EmbeddedNats
@@ -22,6 +24,7 @@ from penstock.servers.postgres import EmbeddedPostgres
 from penstock.servers.settings import ServersSettings
 
 T = TypeVar("T")
+E = TypeVar("E", NatsEndpoint, PostgresEndpoint)
 
 
 @contextlib.contextmanager
@@ -38,30 +41,67 @@ def temporary_folder() -> Generator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Held(Generic[E]):
+    """A server in the hands of a test, which may take it away for a while."""
+
+    endpoint: E
+    server: EmbeddedNats | EmbeddedPostgres
+
+    @contextlib.asynccontextmanager
+    async def away(self) -> AsyncGenerator[None]:
+        """Stopped for as long as the block lasts; it comes back under the same address with all it kept."""
+        await self.server.stop()
+        try:
+            yield
+        finally:
+            again = await self.server.start()
+        if again != self.endpoint:
+            raise errors.Broken("moved", "the server came back under another address: its port was taken meanwhile")
+
+
 @contextlib.asynccontextmanager
-async def running_nats(
+async def held_nats(
     data_folder: Path | None = None, settings: ServersSettings | None = None
-) -> AsyncGenerator[NatsEndpoint]:
+) -> AsyncGenerator[Held[NatsEndpoint]]:
     """A nats-server with JetStream, in a temporary folder unless another is given."""
     with _prepared(data_folder) as prepared:
         server = EmbeddedNats(prepared, settings or ServersSettings(data_folder=prepared.path))
         try:
-            yield await server.start()
+            yield Held(await server.start(), server)
         finally:
             await server.stop()
+
+
+@contextlib.asynccontextmanager
+async def held_postgres(
+    data_folder: Path | None = None, settings: ServersSettings | None = None, *, durable: bool = False
+) -> AsyncGenerator[Held[PostgresEndpoint]]:
+    """A Postgres with pgvector and the empty database `penstock`; without waiting for the disk unless `durable`."""
+    with _prepared(data_folder) as prepared:
+        server = EmbeddedPostgres(prepared, settings or ServersSettings(data_folder=prepared.path), durable=durable)
+        try:
+            yield Held(await server.start(), server)
+        finally:
+            await server.stop()
+
+
+@contextlib.asynccontextmanager
+async def running_nats(
+    data_folder: Path | None = None, settings: ServersSettings | None = None
+) -> AsyncGenerator[NatsEndpoint]:
+    """As `held_nats`, for a test that only uses it."""
+    async with held_nats(data_folder, settings) as held:
+        yield held.endpoint
 
 
 @contextlib.asynccontextmanager
 async def running_postgres(
     data_folder: Path | None = None, settings: ServersSettings | None = None, *, durable: bool = False
 ) -> AsyncGenerator[PostgresEndpoint]:
-    """A Postgres with pgvector and the empty database `penstock`; without waiting for the disk unless `durable`."""
-    with _prepared(data_folder) as prepared:
-        server = EmbeddedPostgres(prepared, settings or ServersSettings(data_folder=prepared.path), durable=durable)
-        try:
-            yield await server.start()
-        finally:
-            await server.stop()
+    """As `held_postgres`, for a test that only uses it."""
+    async with held_postgres(data_folder, settings, durable=durable) as held:
+        yield held.endpoint
 
 
 @contextlib.contextmanager

@@ -5,7 +5,6 @@ neither read nor record, and the next one may begin.
 """
 
 import functools
-import json
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -123,6 +122,4 @@ def _sweep(room: str) -> str:
 
 def _row(row: Sequence[Any]) -> flow.Row:
     day, seq, created_at, stream, subject, key, headers, body = row
-    if isinstance(headers, str):
-        headers = json.loads(headers)
     return flow.Row(day, seq, created_at, ports.Outgoing(stream, subject, key, headers, bytes(body)))

@@ -1,0 +1,92 @@
+"""Offers conversations at a fixed rate, whatever comes back, and counts every answer.
+
+Open loop: message number n is due at a fixed moment and its latency counts from that moment, not from when there was
+time to send it; so a system that falls behind cannot hide it by being asked more slowly (coordinated omission).
+"""
+
+import asyncio
+import dataclasses
+import statistics
+import time
+
+from penstock.channels.testing import webhook_platform, webhook_sender, webhook_simulator
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Load:
+    """One message each `1 / rate_per_s` seconds, in `conversations` that take turns.
+
+    What is due in the first `warm_up_s` is answered and counted like the rest, but its latency is not looked at. After
+    the last message `drain_s` remain until every answer must have come.
+    """
+
+    rate_per_s: float = 500.0
+    warm_up_s: float = 2.0
+    measured_s: float = 10.0
+    conversations: int = 500
+    drain_s: float = 30.0
+
+    @property
+    def count(self) -> int:
+        """Messages in all."""
+        return round(self.rate_per_s * (self.warm_up_s + self.measured_s))
+
+
+class Unkept(Exception):
+    """A promise was broken under load: a message without an answer, one answered twice, or a fault of protocol."""
+
+
+def simulator() -> tuple[webhook_simulator.WebhookSimulator, str]:
+    """A platform, not yet started, that posts again what was refused, as platforms do; and the secret it shares."""
+    secret = webhook_sender.fresh_secret()
+    return webhook_simulator.WebhookSimulator([secret], patience_s=20), secret
+
+
+async def offer(platform: webhook_simulator.WebhookSimulator, load: Load) -> list[float]:
+    """Say everything when it is due, wait for all answers, and return sorted latencies in ms.
+
+    `platform` is connected to what answers `You said: <text>` to every message. Raises Unkept.
+    """
+    begin_s = time.perf_counter() + 0.1
+    posts: list[asyncio.Task[webhook_sender.Posted]] = []
+    while len(posts) < load.count:
+        ahead_s = begin_s + len(posts) / load.rate_per_s - time.perf_counter()
+        if ahead_s > 0:
+            await asyncio.sleep(ahead_s)
+        number = len(posts)
+        posts.append(asyncio.create_task(platform.say(f"room-{number % load.conversations}", text(number))))
+    try:
+        await platform.until(lambda: len(platform.arrivals) >= load.count, timeout_s=load.drain_s)
+    except TimeoutError:
+        pass  # `latencies_ms` says how many are missing
+    finally:
+        posted = await asyncio.gather(*posts)
+    refused = [post.status for post in posted if not post.ok]
+    if refused or platform.faults:
+        raise Unkept(f"{len(refused)} webhooks not taken (status {refused[:5]}), faults {platform.faults[:5]}")
+    return latencies_ms(platform.arrivals, begin_s, load)
+
+
+def text(number: int) -> str:
+    """What message `number` says."""
+    return f"message {number}"
+
+
+def latencies_ms(arrivals: "list[webhook_platform.Arrival] | tuple[webhook_platform.Arrival, ...]", begin_s: float, load: Load) -> list[float]:
+    """From when each measured message was due until its answer arrived, in ms, sorted. Raises Unkept."""
+    answered: dict[str, float] = {}
+    for arrival in arrivals:
+        if answered.setdefault(arrival.command.text, arrival.at_s) != arrival.at_s:
+            raise Unkept(f"answered twice: {arrival.command.text}")
+    expected = [f"You said: {text(number)}" for number in range(load.count)]
+    if missing := [one for one in expected if one not in answered]:
+        raise Unkept(f"{len(missing)} of {load.count} messages have no answer, the first is {missing[0]!r}")
+    first = round(load.rate_per_s * load.warm_up_s)
+    return sorted(
+        (answered[expected[number]] - begin_s - number / load.rate_per_s) * 1000 for number in range(first, load.count)
+    )
+
+
+def percentile(values: list[float], percent: int) -> float:
+    """The value that `percent` of sorted `values` do not exceed."""
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]

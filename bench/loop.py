@@ -1,0 +1,94 @@
+"""The whole loop under load: webhook, app, and back to the platform; on Penstock and on the hand-glued bridge.
+
+Both sides run on servers started alike (`servers.embedded`: Postgres with fsync, nats-server with file storage), the
+bridge or the core in one process and the app in another, beside the process that offers the load and plays platform.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
+
+from bench import load
+from penstock.app import apps, configuration, examples, house, up
+from penstock.base import settings
+from penstock.channels.testing import webhook_simulator
+from penstock.servers import embedded
+from penstock.servers import testing as server_testing
+
+TENANT = "bench"
+STARTS_S = 20.0
+
+
+async def ours(offered: load.Load) -> list[float]:
+    """Latencies in ms, sorted, of `penstock up` with the echo app. Raises load.Unkept."""
+    platform, secret = load.simulator()
+    async with platform, contextlib.AsyncExitStack() as stack:
+        environ = stack.enter_context(_environment())
+        found = configuration.load(environ)
+        installation = await stack.enter_async_context(up.running(found, environ))
+        async with house.of_running_installation(found) as joined:
+            await joined.tenancy.create(TENANT)
+            account = await joined.channels.accounts.create(
+                TENANT, "webhook", "bench", config={"url": platform.url}, secret=settings.Secret(secret)
+            )
+            platform.connect(joined.webhook_url(account.account))
+        of_app = {**installation.environ, "PENSTOCK_TENANT": TENANT}
+        await stack.enter_async_context(apps.running(examples.path("echo") / "app.py", of_app))
+        return await load.offer(platform, offered)
+
+
+async def bridge(offered: load.Load) -> list[float]:
+    """Latencies in ms, sorted, of the hand-glued bridge. Raises load.Unkept."""
+    platform, secret = load.simulator()
+    async with platform, contextlib.AsyncExitStack() as stack:
+        environ = stack.enter_context(_environment())
+        servers = embedded.EmbeddedServers(configuration.load(environ).servers)
+        at = await servers.start()
+        stack.push_async_callback(servers.stop)
+        environ = {
+            **environ,
+            "BRIDGE_NATS_URL": at.nats.url_with_credentials(),
+            "BRIDGE_POSTGRES_URL": at.postgres_url.reveal(),
+            "BRIDGE_SECRET": secret,
+            "BRIDGE_PLATFORM_URL": platform.url,
+        }
+        platform.connect(await stack.enter_async_context(_process("bridge", environ)))
+        await stack.enter_async_context(_process("app", environ))
+        return await load.offer(platform, offered)
+
+
+@contextlib.asynccontextmanager
+async def _process(part: str, environ: Mapping[str, str]) -> AsyncGenerator[str]:
+    """One process of the bridge; yields the line it says when it is ready."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.baseline_bridge", part, env=environ, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(STARTS_S):
+            line = (await process.stdout.readline()).decode().strip()
+        if not line:
+            raise RuntimeError(f"the {part} process of the baseline did not start")
+        yield line
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+@contextlib.contextmanager
+def _environment() -> "contextlib.AbstractContextManager[dict[str, str]]":
+    """A data folder that is gone afterwards, in an environment without the user's own settings."""
+    with server_testing.temporary_folder() as folder:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
+        yield {
+            **kept,
+            "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
+            "PENSTOCK_DATA": str(folder / "data"),
+            "XDG_CONFIG_HOME": str(folder / "config"),
+            "PENSTOCK_TELEMETRY__LOG_LEVEL": "error",
+            "PENSTOCK_SDK__LOG_LEVEL": "error",
+        }

@@ -1,0 +1,139 @@
+"""The conformance suite lets the in-memory transport pass, and catches one that breaks any of its promises."""
+
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from penstock.base import errors
+from penstock.spine import ports
+from penstock.spine.adapters import (
+    acceptance,
+    memory_consumer,
+    memory_keyvalue,
+    memory_signals,
+    memory_stream,
+    spine_memory,
+)
+from penstock.spine.testing import conformance, memory
+
+
+async def names_of_passed() -> list[str]:
+    return [name async for name in conformance.check_spine(memory.memory_bench)]
+
+
+async def test_the_suite_runs_without_a_test_framework() -> None:
+    assert await names_of_passed() == sorted(name for name in dir(conformance.SpineConformance) if name[:5] == "test_")
+
+
+async def forget(*_: Any, **__: Any) -> None:
+    """Does nothing."""
+
+
+def ignore(*_: Any, **__: Any) -> None:
+    """Does nothing."""
+
+
+def later(delivery: memory_consumer.MemoryDelivery) -> Any:
+    return delivery.retry(0)
+
+
+SABOTAGE: dict[str, tuple[Any, str, Any]] = {
+    "acks are lost": (memory_consumer.MemoryDurable, "finish", ignore),
+    "leases are not extended": (memory_consumer.MemoryDurable, "extend", ignore),
+    "retries are lost": (memory_consumer.MemoryDurable, "retry", ignore),
+    "what is terminated comes back": (memory_consumer.MemoryDelivery, "terminate", later),
+    "the window is not kept": (memory_consumer.MemorySubscription, "free", True),
+    "a pause pauses nothing": (memory_consumer.MemorySubscription, "pause", ignore),
+    "what is said in an outage is lost": (
+        memory_consumer.MemorySubscription,
+        "go_online",
+        lambda self: (setattr(self, "_online", True), self._unsaid.clear(), self._durable.wake()),
+    ),
+    "ids are not recognised": (
+        memory_stream.MemoryStream,
+        "store",
+        lambda self, message, store=memory_stream.MemoryStream.store: store(
+            self, dataclasses.replace(message, headers={k: v for k, v in message.headers.items() if k != "Nats-Msg-Id"})
+        ),
+    ),
+    "nothing is too old": (memory_stream.MemoryStream, "expire", ignore),
+    "nothing is too much": (memory_stream.MemoryStream, "_make_room", ignore),
+    "anything may be sent": (acceptance, "_check", ignore),
+    "conflicts are overwritten": (memory_keyvalue.MemoryBucket, "read", ignore),
+    "deleted keys keep their value": (
+        memory_keyvalue.MemoryBucket,
+        "write",
+        lambda self, key, value, write=memory_keyvalue.MemoryBucket.write: write(self, key, value or b""),
+    ),
+    "listeners stay": (memory_signals.MemoryListener, "close", forget),
+    "everybody in a queue hears": (
+        memory_signals.Exchange,
+        "listen",
+        lambda self, pattern, receive, queue, listen=memory_signals.Exchange.listen: listen(self, pattern, receive, ""),
+    ),
+    "streams are changed silently": (
+        spine_memory.MemoryServer,
+        "create_stream",
+        lambda self, policy: self.streams.__setitem__(policy.name, memory_stream.MemoryStream(policy, self.clock)),
+    ),
+    "publishing in an outage fails at once": (
+        spine_memory.MemorySpine,
+        "_online",
+        lambda self: _fail_at_once(self),
+    ),
+}
+
+
+async def _fail_at_once(spine: spine_memory.MemorySpine) -> None:
+    if not spine.connected:
+        raise errors.Unavailable("disconnected", "the spine does not answer")
+
+
+@pytest.mark.parametrize("fault", SABOTAGE)
+async def test_a_transport_that_breaks_a_promise_is_caught(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner, name, replacement = SABOTAGE[fault]
+    monkeypatch.setattr(owner, name, replacement)
+    with pytest.raises((AssertionError, errors.PenstockError)):
+        await names_of_passed()
+
+
+async def test_a_browser_that_repeats_itself_is_caught() -> None:
+    class Stutters(spine_memory.MemorySpine):
+        async def browse(self, *arguments: Any, **options: Any) -> AsyncIterator[ports.Delivery]:
+            async for delivery in super().browse(*arguments, **options):
+                yield delivery
+                yield delivery
+
+    with pytest.raises(AssertionError):
+        await passed_with(Stutters)
+
+
+async def test_a_transport_that_cuts_bodies_short_is_caught() -> None:
+    class Cuts(spine_memory.MemorySpine):
+        async def publish(self, message: ports.Outgoing) -> ports.Published:
+            return await super().publish(dataclasses.replace(message, body=message.body.rstrip(b"\0")))
+
+    with pytest.raises(AssertionError):
+        await passed_with(Cuts)
+
+
+async def passed_with(client: Callable[..., spine_memory.MemorySpine]) -> None:
+    class Bench(memory.MemoryBench):
+        async def connect(self, *, deadline_s: float = 15.0) -> spine_memory.MemorySpine:
+            made = client(self._server, deadline_s=deadline_s)
+            self._clients.append(made)
+            return made
+
+    @contextlib.asynccontextmanager
+    async def opened() -> AsyncIterator[Bench]:
+        bench = Bench()
+        try:
+            yield bench
+        finally:
+            await bench.close()
+
+    async for _ in conformance.check_spine(opened):
+        continue
