@@ -11,7 +11,7 @@ WORKERS ?= 2
 ARGUMENTS ?=
 
 RUN := .venv/bin/python
-export PYTHON
+export PYTHON REASON
 
 # The first Python that runs at all starts set-up; set-up itself finds one that is new enough, or says what helps.
 define set_up
@@ -23,7 +23,7 @@ exit 1
 endef
 
 .PHONY: help demo test check format bench docs proto contract lock upgrade clean setup everything \
-	check-format check-lint check-types check-imports check-house check-proto check-contract check-lock
+	check-format check-lint check-types check-imports check-house check-proto check-contract check-lock check-docs
 
 help:
 	@sed -n '2,4p' Makefile
@@ -34,7 +34,7 @@ demo: setup
 test: everything
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile $(ARGUMENTS)
 
-check: check-format check-lint check-types check-imports check-proto check-contract check-lock check-house
+check: check-format check-lint check-types check-imports check-proto check-contract check-lock check-docs check-house
 	@echo "check: all good"
 
 check-format: everything
@@ -49,9 +49,6 @@ check-types: everything
 check-imports: everything
 	@$(RUN) -c "import sys; from importlinter.cli import lint_imports_command; sys.argv[1:] = ['--no-logo']; lint_imports_command()"
 
-check-house: everything
-	@$(RUN) -m pytest -q tests/house
-
 check-proto: everything
 	@$(RUN) proto/generate.py --check
 
@@ -61,6 +58,12 @@ check-contract: everything
 check-lock: everything
 	@$(RUN) tools/lock.py --check
 
+check-docs: everything
+	@$(RUN) docs/generate.py --check
+
+check-house: everything
+	@$(RUN) -m pytest -q tests/house
+
 format: everything
 	@$(RUN) -m ruff format .
 	@$(RUN) -m ruff check --fix --quiet .
@@ -68,6 +71,7 @@ format: everything
 bench: everything
 	@$(RUN) -m bench $(if $(ONLY),"ONLY=$(ONLY)")
 
+# Writes the reference pages from the code.
 docs: everything
 	@$(RUN) docs/generate.py
 
@@ -77,7 +81,7 @@ proto: everything
 
 # The only way to accept a changed wire contract; REASON goes into CHANGELOG.md.
 contract: everything
-	@$(RUN) proto/contract.py accept --reason "$(REASON)"
+	@$(RUN) proto/contract.py accept --reason "$$REASON"
 
 lock: everything
 	@$(RUN) tools/lock.py

@@ -47,6 +47,8 @@ STREAMS = {
     "BRIDGE_OUT": ("bridge.out.>", stream.MESSAGES_OUTBOUND),
 }
 UNACKED = 1024
+AT_ONCE = 64
+WORKING: set[asyncio.Task[None]] = set()
 
 
 def sign(key: bytes, webhook_id: str, timestamp: str, body: bytes) -> str:
@@ -139,17 +141,19 @@ class App:
 
 
 async def subscribe(bus: JetStreamContext, name: str, handle: Callable[[Msg], Awaitable[None]]) -> None:
-    """Handle messages as they come, many at once; what fails is delivered again."""
+    """Handle messages as they come, as many at once as Penstock does; what fails is delivered again."""
     subjects, _ = STREAMS[name]
-    running: set[asyncio.Task[None]] = set()
+    waiting: asyncio.Queue[Msg] = asyncio.Queue()
 
-    async def begin(message: Msg) -> None:
-        task = asyncio.ensure_future(handle(message))
-        running.add(task)
-        task.add_done_callback(running.discard)
+    async def work() -> None:
+        while True:
+            message = await waiting.get()
+            with contextlib.suppress(httpx.HTTPError, nats.errors.Error, asyncpg.PostgresError, OSError):
+                await handle(message)
 
-    config = nats.js.api.ConsumerConfig(ack_wait=10, max_ack_pending=UNACKED)
-    await bus.subscribe(subjects, durable=name.lower(), stream=name, cb=begin, manual_ack=True, config=config)
+    WORKING.update(asyncio.create_task(work()) for _ in range(AT_ONCE))
+    config = nats.js.api.ConsumerConfig(max_ack_pending=UNACKED)
+    await bus.subscribe(subjects, durable=name.lower(), stream=name, cb=waiting.put, manual_ack=True, config=config)
 
 
 @contextlib.asynccontextmanager

@@ -19,6 +19,7 @@ from penstock.servers import embedded
 from penstock.servers import testing as server_testing
 
 TENANT = "bench"
+REPOSITORY = Path(__file__).resolve().parents[1]
 STARTS_S = 20.0
 
 
@@ -64,7 +65,13 @@ async def bridge(offered: load.Load) -> list[float]:
 async def _process(part: str, environ: Mapping[str, str]) -> AsyncGenerator[str]:
     """One process of the bridge; yields the line it says when it is ready."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.baseline_bridge", part, env=environ, stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        "-m",
+        "bench.baseline_bridge",
+        part,
+        env=environ,
+        cwd=REPOSITORY,
+        stdout=asyncio.subprocess.PIPE,
     )
     try:
         assert process.stdout is not None
@@ -86,7 +93,6 @@ def _environment() -> "contextlib.AbstractContextManager[dict[str, str]]":
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
         yield {
             **kept,
-            "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
             "PENSTOCK_DATA": str(folder / "data"),
             "XDG_CONFIG_HOME": str(folder / "config"),
             "PENSTOCK_TELEMETRY__LOG_LEVEL": "error",

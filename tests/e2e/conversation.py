@@ -1,10 +1,9 @@
 """Many numbered messages through a whole installation, and a count of what came back."""
 
+import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
-
-import asyncio
 
 from penstock.channels.testing import webhook_sender, webhook_simulator
 from tests.e2e import installation as installations
@@ -12,17 +11,28 @@ from tests.e2e import installation as installations
 ROOMS = 20
 
 
+class Platform(webhook_simulator.WebhookSimulator):
+    """The simulated platform, which remembers where it posts to."""
+
+    webhook_url = ""
+
+    def connect(self, webhook_url: str) -> None:
+        """Post to this account's URL from now on."""
+        self.webhook_url = webhook_url
+        super().connect(webhook_url)
+
+
 @contextlib.asynccontextmanager
 async def account(
     installation: installations.Installation, tenant: str, *, patience_s: float = 60.0, run: str = ""
-) -> AsyncGenerator[webhook_simulator.WebhookSimulator]:
+) -> AsyncGenerator[Platform]:
     """A tenant with one account on a simulated platform, which posts again what gets no answer, 429 or 5xx.
 
     `run` marks the platform's ids; two of the same run give the same ids.
     """
     await installation.cli("tenant", "create", tenant)
     secret = webhook_sender.fresh_secret()
-    async with webhook_simulator.WebhookSimulator([secret], patience_s=patience_s, run=run) as simulator:
+    async with Platform([secret], patience_s=patience_s, run=run) as simulator:
         made = await installation.cli("account", "create", "shop", "-t", tenant, "--set", f"url={simulator.url}")
         simulator.use_secrets([made["secret"]])
         simulator.connect(made["webhook_url"])

@@ -149,7 +149,7 @@ class Installation(Command):
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
-    """A user's environment with nothing of ours in it but folders below `folder`, a port of its own, and a small disk."""
+    """A user's environment with nothing of ours in it but folders below `folder` and a port of its own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
     return {
         **kept,

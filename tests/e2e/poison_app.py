@@ -1,4 +1,6 @@
-"""An echo app that calls one text poison."""
+"""An echo app that calls one text poison, until it is mended."""
+
+import os
 
 from penstock import sdk
 
@@ -7,8 +9,8 @@ app = sdk.App("poison")
 
 @app.on_message
 async def echo(message: sdk.Message) -> None:
-    """Answer everything but one."""
-    if message.text == "poison":
+    """Answer everything, or everything but one."""
+    if message.text == "poison" and "MENDED" not in os.environ:
         raise sdk.Poisoned("not_today", "this app does not take that")
     await message.reply(f"You said: {message.text}")
 

@@ -1,4 +1,4 @@
-"""Which processes belong to a test's folder, by the system's own table: so that none is left behind, and some can be killed.
+"""Which processes belong to a test's folder, by the system's own table: none shall stay, and some shall be killed.
 
 A process belongs to a folder when its arguments, its environment or its working directory name it.
 """
@@ -42,10 +42,10 @@ def _belongs(entry: Path, folder: bytes) -> Process | None:
     return Process(int(entry.name), int(parent), words.replace(b"\0", b" ").decode("utf-8", "replace").strip())
 
 
-def _cwd(entry: Path) -> str:
+def _cwd(entry: Path) -> Path:
     with contextlib.suppress(OSError):
-        return os.readlink(entry / "cwd")
-    return ""
+        return (entry / "cwd").readlink()
+    return Path()
 
 
 async def until(holds: Callable[[], object], what: str, *, timeout_s: float = 30.0) -> float:

@@ -10,7 +10,7 @@ from types import ModuleType
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PRODUCT = ("src",)
-TOOLING = ("bench", "examples", "proto", "tools")
+TOOLING = ("bench", "docs", "examples", "proto", "tools")
 EVERYWHERE = (*PRODUCT, *TOOLING, "tests")
 _NOT_OURS = {
     ".venv",
@@ -109,7 +109,7 @@ def dotted(node: ast.AST) -> str:
 def load_script(name: str) -> ModuleType:
     """Import a script of this repository by its path, such as `tools/lock.py`."""
     path = REPOSITORY / name
-    module_name = f"script_{path.stem}"
+    module_name = "script_" + name.removesuffix(".py").replace("/", "_")
     if module_name not in sys.modules:
         spec = importlib.util.spec_from_file_location(module_name, path)
         assert spec is not None

@@ -26,12 +26,9 @@ def chat(
         from penstock.app import chat as chats
         from penstock.app import configuration
 
-        def told(text: str) -> None:
-            sys.stderr.write(f"{text}\n")
-
-        async with chats.opened(configuration.load(data_folder=data), tenant, app, told) as terminal:
+        async with chats.opened(configuration.load(data_folder=data), tenant, app, output.note) as terminal:
             if sys.stdin.isatty():
-                told("Write something; Ctrl-D ends the conversation.")
+                output.note("Write something; Ctrl-D ends the conversation.")
             await _converse(terminal, as_json=as_json)
 
     verb.run(work, as_json=as_json)
@@ -47,7 +44,11 @@ async def _converse(terminal: "chats.Terminal", *, as_json: bool) -> None:
         nonlocal heard
         async for reply in terminal.replies():
             heard += 1
-            output.document(reply) if as_json else output.line(_shown(reply))
+            if as_json:
+                output.document(reply)
+            else:
+                for line in _shown(reply).split("\n"):
+                    output.line(line)
             last.set()
 
     listening = asyncio.create_task(listen())
@@ -62,7 +63,7 @@ async def _converse(terminal: "chats.Terminal", *, as_json: bool) -> None:
             async with asyncio.timeout(chats.QUIET_S):
                 await last.wait()
     except TimeoutError:
-        sys.stderr.write(f"{said - heard} of {said} messages had no reply within {chats.QUIET_S:g} s.\n")
+        output.note(f"{said - heard} of {said} messages had no reply within {chats.QUIET_S:g} s.")
         raise typer.Exit(output.FAILED) from None
     finally:
         listening.cancel()
@@ -70,8 +71,7 @@ async def _converse(terminal: "chats.Terminal", *, as_json: bool) -> None:
 
 
 def _shown(reply: "chats.Reply") -> str:
-    text = "".join(c if c.isprintable() or c == "\n" else "�" for c in reply.text)
-    return f"{reply.app}> {text}" if reply.kind in {"message", "reply"} else f"{reply.app} ({reply.kind})> {text}"
+    return f"{reply.app}{'' if reply.kind in {'message', 'reply'} else f' ({reply.kind})'}> {reply.text}"
 
 
 def _lines() -> "asyncio.Queue[str | None]":

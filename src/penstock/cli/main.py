@@ -1,11 +1,13 @@
 """The tree of verbs: every module's verbs, hung where a user looks for them."""
 
+import io
 import sys
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
 import penstock
+from penstock.base import errors
 from penstock.cli import account, chat, doctor, output, quarantine, running, tenant
 
 application = typer.Typer(
@@ -46,9 +48,12 @@ def root(
 
 def main() -> None:
     """Entry point of the command."""
-    try:
+    # A character that the terminal's encoding lacks is shown as another, rather than ending the command.
+    cast("io.TextIOWrapper", sys.stdout).reconfigure(errors="replace")
+    if "--json" not in sys.argv:
         application(prog_name="penstock")
-    except BrokenPipeError:
-        # The reader of a pipe left (`| head`): nothing is wrong, and there is nobody left to tell.
-        sys.stderr.close()
-        sys.exit(output.OK)
+    try:
+        sys.exit(application(prog_name="penstock", standalone_mode=False))
+    except typer.TyperException as error:
+        misused = errors.Rejected("usage", error.format_message(), hint="--help says what is possible.")
+        sys.exit(output.fail(misused, as_json=True))

@@ -32,10 +32,12 @@ def exit_code(error: errors.PenstockError) -> int:
 def fail(error: errors.PenstockError, *, as_json: bool) -> int:
     """Say what went wrong on standard error; returns the exit code."""
     if as_json:
-        document = {"code": error.code, "detail": error.detail, "hint": error.hint}
-        sys.stderr.write(json.dumps({"error": document}) + "\n")
+        field = error.field if isinstance(error, errors.Rejected) else ""
+        document = {"code": error.code, "detail": error.detail, "hint": error.hint, "field": field}
+        note(json.dumps({"error": document}))
     else:
-        sys.stderr.write(f"penstock: {error.detail}{_period(error.detail)} {error.hint}".rstrip() + "\n")
+        text = f"penstock: {error.detail}{_period(error.detail)} {error.hint}"
+        note(" ".join(text.split()))
     return exit_code(error)
 
 
@@ -45,14 +47,19 @@ def _period(text: str) -> str:
 
 def line(text: str = "") -> None:
     """One line for people."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(harmless(text) + "\n")
     sys.stdout.flush()
 
 
 def note(text: str) -> None:
     """One line about what is going on, beside the result: on standard error."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(harmless(text) + "\n")
     sys.stderr.flush()
+
+
+def harmless(text: str) -> str:
+    """The text on one line, with what could steer a terminal or turn the writing around made visible."""
+    return "".join(character if character.isprintable() else "�" for character in text)
 
 
 def progress(done: int, total: int) -> None:
@@ -66,8 +73,8 @@ def progress(done: int, total: int) -> None:
 
 
 def document(value: Any) -> None:
-    """One JSON document."""
-    sys.stdout.write(json.dumps(value, default=_plain, ensure_ascii=False) + "\n")
+    """One JSON document on one line, in ASCII: any reader takes it, and no terminal is steered by it."""
+    sys.stdout.write(json.dumps(value, default=_plain) + "\n")
     sys.stdout.flush()
 
 
@@ -98,4 +105,4 @@ def cell(value: object) -> str:
         return "-"
     if isinstance(value, datetime.datetime):
         return value.astimezone(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
-    return "".join(c if c.isprintable() else "�" for c in str(value))
+    return harmless(str(value))

@@ -23,7 +23,10 @@ def up(data: verb.Data = None, as_json: verb.AsJson = False) -> None:
     verb.run(work, as_json=as_json)
 
 
-def run(roles: Annotated[list[str], typer.Argument(help="inbound, outbound, state; channels, all.")]) -> None:
+def run(
+    roles: Annotated[list[str], typer.Argument(help="inbound, outbound, state; channels, all.")],
+    as_json: verb.AsJson = False,
+) -> None:
     """Run roles against PENSTOCK_NATS_URL and PENSTOCK_POSTGRES_URL. Example: penstock run channels state."""
 
     async def work() -> None:
@@ -33,7 +36,7 @@ def run(roles: Annotated[list[str], typer.Argument(help="inbound, outbound, stat
 
         await process.run(roles, configuration.load(), os.environ)
 
-    verb.run(work, fast=True)
+    verb.run(work, as_json=as_json, fast=True)
 
 
 def demo(

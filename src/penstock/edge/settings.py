@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from penstock.base import errors
+
 
 @dataclasses.dataclass(frozen=True)
 class EdgeSettings:
@@ -16,5 +18,22 @@ class EdgeSettings:
     in_flight: int = 1000
     """Requests handled at once; beyond that the answer is 503 with Retry-After."""
 
+    head_deadline_s: float = 10.0
+    """Seconds in which a request's line and headers must have arrived, counted from the connection's start."""
+
     drain_s: float = 20.0
     """Seconds that requests and handlers may take to finish after SIGTERM."""
+
+    def __post_init__(self) -> None:
+        if not self.host:
+            raise errors.Rejected("bad_setting", "edge.host must not be empty", field="edge.host")
+        for field, least, most in (
+            ("port", 0, 65_535),
+            ("in_flight", 1, 1_000_000),
+            ("head_deadline_s", 0.1, 300),
+            ("drain_s", 0, 600),
+        ):
+            if not least <= getattr(self, field) <= most:
+                raise errors.Rejected(
+                    "bad_setting", f"edge.{field} must be between {least} and {most}", field=f"edge.{field}"
+                )

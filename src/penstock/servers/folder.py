@@ -12,7 +12,6 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 from collections.abc import Generator
@@ -87,7 +86,8 @@ def prepare(path: Path, *, build: str) -> DataFolder:
             path.chmod(0o711 if os.geteuid() == 0 else 0o700)
             files.write_private(path / "format", json.dumps({"format": FORMAT, "build": build}) + "\n")
         for name, mode in (("run", 0o711), ("log", 0o700), ("secrets", 0o700)):
-            (path / name).mkdir(mode=mode, exist_ok=True)
+            (path / name).mkdir(exist_ok=True)
+            (path / name).chmod(mode)  # whatever the umask is: root's servers must get to their socket
     return DataFolder(path)
 
 
@@ -132,16 +132,14 @@ def locked(folder: DataFolder) -> Generator[None]:
     with files.explained(folder.path):
         handle = os.open(folder.path / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not files.try_lock(handle, folder.path):
             holder = os.pread(handle, 20, 0).decode("utf-8", errors="replace").strip() or "unknown"
             raise errors.Rejected(
                 "data_folder_in_use",
                 f"another 'penstock up' (process {holder}) uses the data folder {folder.path}",
                 hint="Stop it first, or choose another folder with PENSTOCK_DATA or --data.",
                 status=409,
-            ) from None
+            )
         with files.explained(folder.path):
             os.ftruncate(handle, 0)
             os.pwrite(handle, b"%d\n" % os.getpid(), 0)

@@ -38,11 +38,11 @@ class EmbeddedNats:
         Raises Rejected for what the operator must change, Unavailable for what may pass.
         """
         user = privileges.server_user(self._folder.path)
-        program = binaries.supplied(self._folder.programs, user).nats_server
+        program = binaries.supplied_nats_server(self._folder.programs, user)
         password = credentials.kept(self._folder.secret(NAME), user=USER)
         with files.explained(self._folder.path):
-            if not self._folder.nats.exists():
-                self._folder.nats.mkdir(mode=0o700)
+            self._folder.nats.mkdir(mode=0o700, exist_ok=True)
+            if self._folder.nats.stat().st_uid != user.uid:
                 privileges.hand_over(self._folder.nats, user)
 
         def as_program(numbers: Mapping[str, int]) -> process.Program:

@@ -40,7 +40,7 @@ class EmbeddedPostgres:
         Raises Rejected for what the operator must change, Unavailable for what may pass.
         """
         user = privileges.server_user(self._folder.path)
-        self._programs = binaries.supplied(self._folder.programs, user).postgres
+        self._programs = binaries.supplied_postgres_folder(self._folder.programs, user)
         password = credentials.kept(
             self._folder.secret(NAME), user=SUPERUSER, lost=(self._folder.postgres / "PG_VERSION").exists()
         )
@@ -66,6 +66,7 @@ class EmbeddedPostgres:
     async def stop(self) -> None:
         """Stop it: sessions are cut, and everything committed is on disk."""
         await self._station.stop()
+        socket_folder.remove(self._folder)
 
     async def _ready(self, found: process.ServerProcess) -> bool:
         """What `pg_ctl --wait` looks at: the pid file's eighth line, written when connections are taken."""

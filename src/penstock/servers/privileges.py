@@ -101,13 +101,20 @@ def closed_parent(path: Path, user: ServerUser) -> Path | None:
 
 
 def hand_over(folder: Path, user: ServerUser) -> None:
-    """Give a folder and everything in it to `user`, following no link."""
+    """Give a folder and everything in it to `user`, following no link. Raises Rejected where root may not."""
     if not user.changes:
         return
-    for _, folders, files, handle in os.fwalk(folder, follow_symlinks=False):
-        os.fchown(handle, user.uid, user.gid)
-        for name in (*folders, *files):
-            os.chown(name, user.uid, user.gid, dir_fd=handle, follow_symlinks=False)
+    try:
+        for _, folders, files, handle in os.fwalk(folder, follow_symlinks=False):
+            os.fchown(handle, user.uid, user.gid)
+            for name in (*folders, *files):
+                os.chown(name, user.uid, user.gid, dir_fd=handle, follow_symlinks=False)
+    except PermissionError:
+        raise errors.Rejected(
+            "cannot_hand_over",
+            f"root may not give {folder} to another user here, and servers do not run as root",
+            hint="Give the container the capabilities CHOWN, SETUID and SETGID, or run as an ordinary user.",
+        ) from None
 
 
 def _owner_of(folder: Path) -> ServerUser | None:

@@ -130,14 +130,20 @@ def spawn(program: Program, *, log: Path, slot: int) -> ServerProcess:
             **as_user,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise errors.Rejected(
-            "cannot_start",
-            f"{program.title} cannot be started as uid {program.user.uid}: {_reason(error)}",
-            hint="Run as an ordinary user, or set the URL of a server of your own.",
-        ) from None
+        raise cannot_start(program.title, program.user, error) from None
     finally:
         os.close(handle)
     return ServerProcess(child.pid, identity.start_mark(child.pid), child)
+
+
+def cannot_start(title: str, user: privileges.ServerUser, error: Exception) -> errors.Rejected:
+    """What to say when the system refuses to run a program at all."""
+    reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else type(error).__name__
+    return errors.Rejected(
+        "cannot_start",
+        f"{title} cannot be started as uid {user.uid}: {reason}",
+        hint="Run as an ordinary user, or set the URL of a server of your own.",
+    )
 
 
 def plain_environment() -> dict[str, str]:
@@ -145,17 +151,14 @@ def plain_environment() -> dict[str, str]:
     return {"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/bin:/bin"}
 
 
-def last_words(log: Path, *, most_bytes: int = 4096) -> str:
-    """The last line of a log file, shortened; empty when there is none."""
+def last_words(log: Path, *, since: int) -> str:
+    """What a server wrote last into its log after the byte `since`: the line that says why it gave up, if one does."""
     with contextlib.suppress(OSError), log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - most_bytes))
+        file.seek(max(since, log.stat().st_size - 16384))
         lines = file.read().decode("utf-8", errors="replace").strip().splitlines()
-        return lines[-1].strip()[-300:] if lines else ""
+        fatal = [line for line in lines if any(sign in line for sign in ("[FTL]", "FATAL:", "PANIC:"))]
+        return (fatal or lines or [""])[-1].strip()[-200:]
     return ""
-
-
-def _reason(error: Exception) -> str:
-    return (os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "") or type(error).__name__
 
 
 async def _readable(handle: int) -> None:

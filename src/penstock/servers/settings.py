@@ -18,7 +18,14 @@ def default_data_folder(environ: Mapping[str, str] | None = None) -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/penstock")
     home = variables.get("XDG_DATA_HOME", "")
-    return (Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "share") / "penstock"
+    if Path(home).is_absolute():
+        return Path(home) / "penstock"
+    try:
+        return Path.home() / ".local" / "share" / "penstock"
+    except RuntimeError:
+        raise errors.Rejected(
+            "no_home", "this user has no home folder", hint="Name a data folder with PENSTOCK_DATA or --data."
+        ) from None
 
 
 @dataclasses.dataclass(frozen=True)

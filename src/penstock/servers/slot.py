@@ -7,7 +7,6 @@ server whose supervisor was killed before it wrote an identity file.
 
 import asyncio
 import contextlib
-import fcntl
 import os
 from collections.abc import Generator
 from pathlib import Path
@@ -26,7 +25,7 @@ class Slot:
         """The locked descriptor, to be inherited by a server; None while the server before still lives."""
         handle = self._open()
         try:
-            yield handle if _lock(handle) else None
+            yield handle if files.try_lock(handle, self._path.parent.parent) else None
         finally:
             os.close(handle)
 
@@ -56,14 +55,6 @@ class Slot:
     def _open(self) -> int:
         with files.explained(self._path.parent.parent):
             return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-
-
-def _lock(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _has_open(descriptors: Path, file: os.stat_result) -> bool:

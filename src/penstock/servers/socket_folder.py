@@ -5,6 +5,7 @@ The data folder is the best place, since nothing cleans it up and every mount se
 when the user logs out, while the servers go on.
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -13,16 +14,15 @@ from pathlib import Path
 from typing import Final
 
 from penstock.base import errors
-from penstock.servers import files
+from penstock.servers import files, privileges
 from penstock.servers.endpoints import PORT
 from penstock.servers.folder import DataFolder
-from penstock.servers.privileges import ServerUser
 
 LONGEST_BYTES: Final = 103
 _PLAIN = re.compile(r"[A-Za-z0-9/._-]+")
 
 
-def prepare(folder: DataFolder, user: ServerUser) -> Path:
+def prepare(folder: DataFolder, user: privileges.ServerUser) -> Path:
     """Make or check the folder. Raises Rejected when a stranger has taken its name."""
     place = choose(folder)
     with files.explained(folder.path):
@@ -30,14 +30,21 @@ def prepare(folder: DataFolder, user: ServerUser) -> Path:
         found = place.lstat()
         if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
             place.chmod(0o700)
-            if user.changes:
-                os.chown(place, user.uid, user.gid, follow_symlinks=False)
+            privileges.hand_over(place, user)
             return place
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != user.uid or found.st_mode & 0o077:
         raise errors.Rejected(
             "socket_folder_taken", f"{place} belongs to somebody else", hint="Remove it, or choose another data folder."
         )
     return place
+
+
+def remove(folder: DataFolder) -> None:
+    """Leave nothing outside the data folder once the server has stopped and removed its socket."""
+    place = choose(folder)
+    if not place.is_relative_to(folder.path):
+        with contextlib.suppress(OSError):
+            place.rmdir()
 
 
 def choose(folder: DataFolder) -> Path:

@@ -8,12 +8,13 @@ stopped. A pid that is not provably ours is never signalled.
 import asyncio
 import contextlib
 import dataclasses
+import shutil
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 
 import penstock
 from penstock.base import errors, telemetry
-from penstock.servers import identity, process
+from penstock.servers import files, identity, process
 from penstock.servers.folder import DataFolder
 from penstock.servers.settings import ServersSettings
 from penstock.servers.slot import Slot
@@ -63,7 +64,8 @@ class Station:
             return False
         found = process.ServerProcess(known.pid, known.started)
         self.ports = known.ports
-        if not await self._is_ready(found, ready):
+        # It may have been left behind while it started.
+        if not await self._until_ready(found, ready, timeout_s=min(5.0, self._settings.start_deadline_s)):
             found.release()
             return False
         _log.info("server adopted", server=self.name, pid=found.pid)
@@ -96,6 +98,7 @@ class Station:
         """
         folder, name = self._place.folder, self._place.name
         self.set_log_aside()
+        begins = log.stat().st_size if (log := folder.log(name)).exists() else 0
         with self._slot.taken() as slot:
             if slot is None:
                 raise errors.Unavailable(
@@ -104,12 +107,14 @@ class Station:
                     hint="Stop it, or restart the machine.",
                     after_s=5,
                 )
-            started = process.spawn(program, log=folder.log(name), slot=slot)
+            started = process.spawn(program, log=log, slot=slot)
         self._hold(started)
         self.ports = dict(program.ports)
         try:
-            identity.write(folder.identity(name), self._identity(program, started))
-            await self._until_ready(started, program, ready)
+            with files.explained(folder.path):
+                identity.write(folder.identity(name), self._identity(program, started))
+            if not await self._until_ready(started, ready, timeout_s=self._settings.start_deadline_s):
+                raise self._not_ready(program.title, process.last_words(log, since=begins))
         except BaseException:
             await self.stop()
             raise
@@ -125,7 +130,7 @@ class Station:
         log = self._place.folder.log(self._place.name)
         with contextlib.suppress(OSError):
             if log.stat().st_size >= self._settings.log_bytes:
-                log.with_suffix(".log.1").write_bytes(log.read_bytes())
+                shutil.copyfile(log, log.with_suffix(".log.1"))
                 with log.open("r+b") as file:
                     file.truncate(0)
 
@@ -155,32 +160,23 @@ class Station:
     async def _end(self, found: process.ServerProcess) -> None:
         await found.stop(self._place.stop_signals, self._settings.stop_deadline_s)
 
-    async def _is_ready(self, found: process.ServerProcess, ready: Ready) -> bool:
-        """Whether a server that we found answers; it may have been left behind while it started."""
+    async def _until_ready(self, started: process.ServerProcess, ready: Ready, *, timeout_s: float) -> bool:
+        """False when it has ended, or the deadline has."""
+        pause_s = 0.005
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(min(5.0, self._settings.start_deadline_s)):
-                while found.is_running():
-                    if await ready(found):
+            async with asyncio.timeout(timeout_s):
+                while started.is_running():
+                    if await ready(started):
                         return True
-                    await asyncio.sleep(0.05)
-        return False
-
-    async def _until_ready(self, started: process.ServerProcess, program: process.Program, ready: Ready) -> None:
-        log, pause_s = self._place.folder.log(self._place.name), 0.005
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.start_deadline_s):
-                while not await ready(started):
-                    if not started.is_running():
-                        raise errors.Unavailable(
-                            "server_ended",
-                            f"{program.title} ended while it started: {process.last_words(log) or 'it wrote nothing'}",
-                            hint=f"Its log is {log}.",
-                        )
                     await asyncio.sleep(pause_s)
                     pause_s = min(pause_s * 1.5, 0.1)
-                return
-        raise errors.Unavailable(
-            "server_not_ready",
-            f"{program.title} did not answer within {self._settings.start_deadline_s:g} seconds",
-            hint=f"Its log is {log}.",
+        return False
+
+    def _not_ready(self, title: str, words: str) -> errors.Unavailable:
+        hint = f"Its log is {self._place.folder.log(self.name)}."
+        if self.is_running():
+            seconds = f"{self._settings.start_deadline_s:g} seconds"
+            return errors.Unavailable("server_not_ready", f"{title} did not answer within {seconds}", hint=hint)
+        return errors.Unavailable(
+            "server_ended", f"{title} ended while it started: {words or 'it wrote nothing'}", hint=hint
         )

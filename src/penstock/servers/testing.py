@@ -1,7 +1,8 @@
 """Real servers for tests: started from the wheels in half a second, and stopped whatever happens.
 
 In a coroutine `async with testing.running_nats() as nats:`; where there is no event loop
-`with testing.running(testing.running_postgres) as postgres:`. `held_nats` and `held_postgres` can be taken away for a while.
+`with testing.running(testing.running_postgres) as postgres:`. What `held_nats` and `held_postgres` give can be taken
+away for a while.
 """
 
 import asyncio

@@ -21,8 +21,10 @@ from penstock.servers.settings import ServersSettings
 def become(uid: int, programs: Path) -> None:
     """Leave root for good. The programs are copied first: a virtual environment of root's may be closed to others."""
     user = privileges.ServerUser(uid, uid, changes=True)
-    found = binaries.supplied(programs, user)
-    binaries.installed = lambda: found
+    programs_of = {"nats_server": binaries.supplied_nats_server, "postgres_folder": binaries.supplied_postgres_folder}
+    for name, supply in programs_of.items():
+        place = supply(programs, user)
+        setattr(binaries, name, lambda place=place: place)
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
@@ -31,6 +33,7 @@ def become(uid: int, programs: Path) -> None:
 async def main(wanted: dict) -> None:
     if (uid := wanted.pop("user", None)) is not None:
         become(uid, Path(wanted.pop("programs")))
+    os.umask(wanted.pop("umask", 0o022))
     data_folder = Path(wanted.pop("data_folder"))
     servers = embedded.EmbeddedServers(ServersSettings(data_folder=data_folder, **wanted), durable=False)
     try:

@@ -125,8 +125,7 @@ def test_a_folder_that_may_not_be_written(install, server_folder):
     assert str(closed) in said["detail"]
 
 
-async def test_a_read_only_file_system(server_folder):
-    """Nobody, not even root, writes into /proc/sys/kernel; to a program it is a file system that only reads."""
+async def test_a_place_where_nobody_makes_a_folder():
     refused = await refusal(data_folder="/proc/penstock-test")
     assert refused.code in {"bad_folder", "folder_denied", "read_only_folder"}
     assert "/proc" in refused.detail

@@ -18,6 +18,18 @@ def server_uids(data_folder: Path) -> set[int]:
     return {(data_folder / name).stat().st_uid for name in ("nats", "postgres")}
 
 
+def socket_folders_outside() -> set[Path]:
+    return set(Path("/tmp").glob(f"penstock-{os.geteuid()}-*"))
+
+
+def test_a_socket_folder_outside_the_data_folder_is_removed_at_the_end(server_folder):
+    before = socket_folders_outside()
+    with testing.running(lambda: testing.running_postgres(server_folder / ("long" * 40))) as endpoint:
+        assert Path(endpoint.host) in socket_folders_outside() - before
+        assert stat.S_IMODE(Path(endpoint.host).stat().st_mode) == 0o700
+    assert not Path(endpoint.host).exists()
+
+
 @pytest.mark.parametrize("name", ["data", "with spaces", "größe 大 'quoted' 100%, {so}", "long" * 40])
 async def test_both_servers_work_from_awkward_paths(install, server_folder, name):
     said = install(server_folder / name).said
@@ -97,6 +109,13 @@ def test_nobody_else_may_read_what_is_in_the_data_folder(install, server_folder)
             continue
         mode = path.lstat().st_mode
         assert not mode & (0o066 if stat.S_ISDIR(mode) else 0o077) or stat.S_ISSOCK(mode), path
+
+
+async def test_a_strict_umask_hinders_nobody(install, server_folder):
+    (server_folder / "data").mkdir(mode=0o711)
+    said = install(server_folder / "data", umask=0o077).said
+    assert await use_nats(said["nats_url"]) == 1
+    assert use_postgres(said["postgres_url"]) == 1
 
 
 async def test_a_second_start_finds_everything_again(install, server_folder):

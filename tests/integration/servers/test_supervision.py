@@ -19,7 +19,7 @@ from tests.integration.servers.use import use_nats, use_postgres
 @contextlib.asynccontextmanager
 async def running(data_folder, **settings):
     servers = embedded.EmbeddedServers(
-        ServersSettings(data_folder=data_folder, **settings), durable=False, examined_every_s=0.05
+        ServersSettings(data_folder=data_folder, **settings), durable=False, rounds=embedded.Rounds(0.05, 2)
     )
     addresses = await servers.start()
     try:
@@ -105,7 +105,7 @@ def files_limited_to(most_bytes):
 async def test_health_says_what_is_wrong(server_folder):
     async with running(server_folder / "data") as (servers, _):
         assert await servers.health() == {"nats": "", "postgres": ""}
-        servers._tasks._tasks and await servers._tasks.stop()
+        await servers._tasks.stop()
         for name in ("nats", "postgres"):
             await servers._servers[name].stop()
         assert await servers.health() == {"nats": "nats-server does not run", "postgres": "Postgres does not run"}

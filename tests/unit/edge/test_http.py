@@ -92,8 +92,9 @@ async def test_an_unknown_path_is_a_404_problem() -> None:
 
 
 async def test_a_wrong_method_names_the_right_one() -> None:
-    answer = await Caller(edge(errors.Rejected("method_not_allowed", "only POST", status=405)))("/webhooks/x")
-    assert answer.headers["allow"] == "POST"
+    answer = await Caller(edge(errors.WrongMethod("only read", allow=("GET", "HEAD"))))("/webhooks/x")
+    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
+    assert (answer.json["code"], answer.json["hint"]) == ("method_not_allowed", "Use GET or HEAD.")
 
 
 async def test_beyond_the_limit_the_answer_is_503_and_the_count_goes_down_again() -> None:
@@ -143,4 +144,5 @@ async def test_ready_says_what_is_missing_and_turns_off_while_draining() -> None
 async def test_metrics_are_exposed_and_probes_take_only_get() -> None:
     answer = await Caller(edge())("/metrics")
     assert b"penstock_http_in_flight" in answer.events[1]["body"]
-    assert (await Caller(edge())("/metrics", method="POST")).status == 405
+    refused = await Caller(edge())("/metrics", method="POST")
+    assert (refused.status, refused.headers["allow"]) == (405, "GET, HEAD")

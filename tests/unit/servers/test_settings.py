@@ -53,6 +53,17 @@ def test_the_data_folder_of_an_ordinary_user(monkeypatch):
     assert default_data_folder({}) == default_data_folder({"XDG_DATA_HOME": "relative"}) == expected
 
 
+def test_a_user_without_a_home_must_name_a_data_folder(monkeypatch):
+    def homeless() -> Path:
+        raise RuntimeError
+
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(errors.Rejected) as refused:
+        default_data_folder({})
+    assert refused.value.code == "no_home"
+
+
 def test_the_data_folder_of_root_is_within_reach_of_its_servers(monkeypatch):
     monkeypatch.setattr("os.geteuid", lambda: 0)
     assert default_data_folder({"XDG_DATA_HOME": "/x"}) == Path("/var/lib/penstock")

@@ -36,8 +36,8 @@ def ignore(*_: Any, **__: Any) -> None:
     """Does nothing."""
 
 
-def later(delivery: memory_consumer.MemoryDelivery) -> Any:
-    return delivery.retry(0)
+async def later(delivery: memory_consumer.MemoryDelivery) -> None:
+    await delivery.retry(0)
 
 
 SABOTAGE: dict[str, tuple[Any, str, Any]] = {
@@ -79,17 +79,7 @@ SABOTAGE: dict[str, tuple[Any, str, Any]] = {
         "create_stream",
         lambda self, policy: self.streams.__setitem__(policy.name, memory_stream.MemoryStream(policy, self.clock)),
     ),
-    "publishing in an outage fails at once": (
-        spine_memory.MemorySpine,
-        "_online",
-        lambda self: _fail_at_once(self),
-    ),
 }
-
-
-async def _fail_at_once(spine: spine_memory.MemorySpine) -> None:
-    if not spine.connected:
-        raise errors.Unavailable("disconnected", "the spine does not answer")
 
 
 @pytest.mark.parametrize("fault", SABOTAGE)
@@ -109,6 +99,17 @@ async def test_a_browser_that_repeats_itself_is_caught() -> None:
 
     with pytest.raises(AssertionError):
         await passed_with(Stutters)
+
+
+async def test_a_transport_that_does_not_wait_for_the_end_of_an_outage_is_caught() -> None:
+    class Impatient(spine_memory.MemorySpine):
+        async def publish(self, message: ports.Outgoing) -> ports.Published:
+            if not self.connected:
+                raise errors.Unavailable("disconnected", "the spine does not answer")
+            return await super().publish(message)
+
+    with pytest.raises((AssertionError, errors.Unavailable)):
+        await passed_with(Impatient)
 
 
 async def test_a_transport_that_cuts_bodies_short_is_caught() -> None:

@@ -1,5 +1,6 @@
 """The one ASGI application outside: mounts, problems, probes, request ids, and a bound on what is in flight."""
 
+import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
@@ -59,6 +60,9 @@ class Edge:
             if self._running > self._limit:
                 raise errors.Unavailable("overloaded", "too many requests at once", after_s=1.0)
             await self._application(scope["path"])(scope, receive, exchange.send)
+        except asyncio.CancelledError:
+            _log.warning("request cut short: it took longer than draining may", request_id=exchange.id)
+            raise
         except Exception as error:  # noqa: BLE001 - one of the three places where errors become reactions
             await exchange.fail(error)
         finally:
@@ -78,22 +82,22 @@ class _Exchange:
     """One request's answer: adds the request id, and remembers whether the answer has begun."""
 
     def __init__(self, send: Send, request_id: str) -> None:
-        self._send, self._id, self._begun = send, request_id, False
+        self._send, self.id, self._begun = send, request_id, False
 
     async def send(self, event: Event) -> None:
         if event["type"] == "http.response.start":
             self._begun = True
-            event["headers"] = [*event.get("headers", ()), (_REQUEST_ID, self._id.encode())]
+            event["headers"] = [*event.get("headers", ()), (_REQUEST_ID, self.id.encode())]
         await self._send(event)
 
     async def fail(self, error: Exception) -> None:
         problem = model.problem_of(error)
         refused.labels(problem.status, problem.code).inc()
         if problem.status >= 500 and not isinstance(error, errors.Unavailable):
-            _log.error("request failed", request_id=self._id, exc_info=error)
+            _log.error("request failed", request_id=self.id, exc_info=error)
         if self._begun:
             raise error  # too late for a problem: the server cuts the connection, which the client notices
-        body = problem.body(self._id)
+        body = problem.body(self.id)
         headers = [(b"content-type", b"application/problem+json"), (b"content-length", b"%d" % len(body))]
         await self.send(
             {"type": "http.response.start", "status": problem.status, "headers": [*headers, *problem.headers]}

@@ -32,13 +32,14 @@ class OrderedReader:
 
     async def open(self, *, after: int | None) -> None:
         """Begin behind a sequence; None: behind the last message there is now. Raises Rejected `no_stream`."""
-        state = await self._calls.stream_state(self._stream)
-        last = state["last_seq"]
+        await self._calls.link.add(self)
+        last = (await self._calls.stream_state(self._stream))["last_seq"]
         self._position = last if after is None else min(after, last)
         await self._make({"deliver_policy": "by_start_sequence", "opt_start_seq": self._position + 1})
 
     async def open_latest(self) -> int:
         """Begin with the latest message of every subject; returns how many those are."""
+        await self._calls.link.add(self)
         return await self._make({"deliver_policy": "last_per_subject"})
 
     async def next(self) -> nats_consume.NatsDelivery:
@@ -60,7 +61,7 @@ class OrderedReader:
         self._calls.link.remove(self)
         puller, self._puller = self._puller, None
         if puller is not None:
-            await puller.stop()
+            await puller.close()
         await self._remove()
 
     async def attach(self) -> None:
@@ -92,7 +93,8 @@ class OrderedReader:
 
     async def _make(self, start: dict[str, Any]) -> int:
         if self._puller is not None:
-            await self._puller.stop()
+            await self._puller.close()
+        # A connection that is lost from here on is told to this queue.
         arrived: asyncio.Queue[Msg | None] = asyncio.Queue()
         self._arrived = arrived
         self._name = f"browse_{secrets.token_hex(8)}"
@@ -113,7 +115,6 @@ class OrderedReader:
             window=WINDOW,
             lost=lambda _: arrived.put_nowait(None),
         )
-        await self._calls.link.add(self)
         await self._puller.start()
         return int(made.get("num_pending", 0))
 

@@ -1,8 +1,8 @@
 """Calls of the JetStream API: ask, wait for the server through outages, and read the answer."""
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any, Final, cast
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 from nats.aio.msg import Msg
@@ -13,8 +13,12 @@ from penstock.spine.adapters import nats_answers, nats_link
 
 API: Final = "$JS.API"
 TRY_S: Final = 3.0
-PAUSE_S: Final = 0.1
+PAUSE_S: Final = 0.05
 NOBODY: Final = "503"
+FOR_THE_CALLER: Final = frozenset({"spine_closed", "stream_full", "storage_full"})
+"""What more attempts in the next seconds do not mend."""
+
+T = TypeVar("T")
 
 
 class Calls:
@@ -26,53 +30,60 @@ class Calls:
     async def api(
         self, subject: str, request: Mapping[str, Any] | None = None, *, timeout_s: float | None = None
     ) -> dict[str, Any]:
-        """One idempotent call; tried again until an answer comes or time is over. Raises as the answer says."""
+        """One idempotent call of the JetStream API. Raises as the answer says, Unavailable when time is over."""
         body = msgspec.json.encode(request) if request else b""
-        return nats_answers.result((await self.ask(f"{API}.{subject}", body, timeout_s=timeout_s)).data)
 
-    async def ask(self, subject: str, body: bytes = b"", *, timeout_s: float | None = None) -> Msg:
-        """One idempotent question, asked again until somebody answers. Raises Unavailable when time is over."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + (timeout_s or self._deadline_s)
-        while True:
-            left_s = until - loop.time()
-            try:
-                answer = await self.link.call(subject, body, timeout_s=max(0.01, min(TRY_S, left_s)))
-                if nats_link.status(answer) != NOBODY:
-                    return answer
-                raise errors.Unavailable("no_jetstream", "NATS answers, JetStream does not")
-            except errors.Unavailable as error:
-                if left_s <= PAUSE_S or error.code == "spine_closed":
-                    raise
-                await asyncio.sleep(PAUSE_S)
+        async def attempt(try_s: float) -> dict[str, Any]:
+            return nats_answers.result((await self._heard(f"{API}.{subject}", body, try_s)).data)
+
+        return await self._persist(attempt, timeout_s)
+
+    async def ask(self, subject: str) -> Msg:
+        """One idempotent question with an answer of any kind. Raises Unavailable when time is over."""
+
+        async def attempt(try_s: float) -> Msg:
+            return await self._heard(subject, b"", try_s)
+
+        return await self._persist(attempt)
+
+    async def _heard(self, subject: str, body: bytes, try_s: float) -> Msg:
+        answer = await self.link.call(subject, body, timeout_s=try_s)
+        if nats_link.status(answer) == NOBODY:
+            raise errors.Unavailable("no_jetstream", "NATS answers, JetStream does not")
+        return answer
 
     async def store(self, subject: str, body: bytes, headers: Mapping[str, str]) -> ports.Published:
         """Publish into a stream and wait until the server has it.
 
         An attempt whose answer is lost is made again with the same message id, so that the stream drops the second.
         """
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self._deadline_s
-        while True:
-            left_s = until - loop.time()
-            try:
-                answer = await self.link.call(subject, body, timeout_s=max(0.01, min(TRY_S, left_s)), headers=headers)
-            except errors.Unavailable as error:
-                if until - loop.time() <= 0 or error.code == "spine_closed":
-                    raise
-                continue
+
+        async def attempt(try_s: float) -> ports.Published:
+            answer = await self.link.call(subject, body, timeout_s=try_s, headers=headers)
             if not nats_link.status(answer):
                 return nats_answers.published(answer.data)
-            await self._check_taken(subject, max(0.01, left_s))
-            if until - loop.time() <= 0:
-                raise errors.Unavailable("no_leader", "the stream does not answer")
-            await asyncio.sleep(PAUSE_S)
+            await self._check_taken(subject, try_s)
+            raise errors.Unavailable("no_leader", "the stream does not answer")
+
+        return await self._persist(attempt)
 
     async def _check_taken(self, subject: str, timeout_s: float) -> None:
         """Nobody took a message: because no stream does (Rejected), or because its leader is away for now (return)."""
         names = await self.api("STREAM.NAMES", {"subject": subject}, timeout_s=timeout_s)
         if not names.get("streams"):
             raise errors.Rejected("no_stream", "no stream takes messages of this subject", status=404)
+
+    async def _persist(self, attempt: Callable[[float], Awaitable[T]], timeout_s: float | None = None) -> T:
+        """Make an attempt (told how many seconds it has) again while the world is away and there is time."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + (self._deadline_s if timeout_s is None else timeout_s)
+        while True:
+            try:
+                return await attempt(max(0.01, min(TRY_S, until - loop.time())))
+            except errors.Unavailable as error:
+                if error.code in FOR_THE_CALLER or until - loop.time() <= PAUSE_S:
+                    raise
+            await asyncio.sleep(PAUSE_S)
 
     async def stream_info(self, name: str) -> dict[str, Any]:
         """The stream's configuration and state. Raises Rejected `no_stream`."""

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
+import nats.errors
 from nats.aio.msg import Msg
 
 from penstock.base import errors, tasks, telemetry
@@ -169,11 +170,10 @@ class NatsSubscription:
             await asyncio.sleep(tasks.backoff_s(attempt, first_s=0.05, most_s=5.0))
             try:
                 await self._restore(self._latest.at if self._latest else None)
-                if not self._closed:
-                    await self.attach()
+                await self.attach()
                 return
-            except errors.PenstockError as error:
-                _log.warning("consumer is still away", consumer=self._policy.name, code=error.code)
+            except (errors.PenstockError, nats.errors.Error, OSError) as error:
+                _log.warning("consumer is still away", consumer=self._policy.name, error=f"{error}")
 
     def pause(self) -> None:
         """Ask for nothing more; what was asked for may still arrive."""
@@ -188,4 +188,4 @@ class NatsSubscription:
         self._closed = True
         self._link.remove(self)
         await self._tasks.stop()
-        await self._puller.stop()
+        await self._puller.close()

@@ -30,7 +30,7 @@ class Puller:
     """Asks one consumer for messages and hands them to `take`.
 
     `take` must not block; `done` tells that one of them needs no room any more. `lost` is told why the consumer does
-    not answer (deleted, no server for it, silence); whoever made the puller mends that and calls `restart`.
+    not answer (deleted, no server for it, silence); whoever made the puller mends that and calls `start` again.
     """
 
     def __init__(
@@ -46,7 +46,8 @@ class Puller:
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{address[0]}.{address[1]}"
         self._window, self._half = window, max(1, window // 2)
         self._held, self._asked, self._number, self._generation = 0, 0, 0, 0
-        self._paused, self._stopped = False, True
+        self._paused, self._stopped, self._closed = False, True, False
+        self._changing = asyncio.Lock()
         self._inbox = ""
         self._subscription: Subscription | None = None
         self._heard_at = 0.0
@@ -56,7 +57,12 @@ class Puller:
 
     async def start(self) -> None:
         """Listen on a fresh inbox (an old one may still be filled by requests made before) and ask."""
-        await self.stop()
+        async with self._changing:
+            await self._stop()
+            if not self._closed:
+                await self._start()
+
+    async def _start(self) -> None:
         self._generation += 1
         generation = self._generation
 
@@ -72,7 +78,17 @@ class Puller:
         await self._refill()
 
     async def stop(self) -> None:
-        """Ask no more; what is still on its way goes back to the server at once."""
+        """Ask no more, until `start`; what is still on its way goes back to the server at once."""
+        self._stopped = True
+        async with self._changing:
+            await self._stop()
+
+    async def close(self) -> None:
+        """Ask no more, for ever."""
+        self._closed = True
+        await self.stop()
+
+    async def _stop(self) -> None:
         self._stopped = True
         for timer in (self._trickle, self._watch):
             if timer is not None:

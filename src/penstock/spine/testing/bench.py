@@ -131,10 +131,10 @@ async def unavailability(work: Coroutine[Any, Any, Any]) -> errors.Unavailable:
     return await _raised(work, errors.Unavailable)
 
 
-E_ = TypeVar("E_", bound=errors.PenstockError)
+Raised = TypeVar("Raised", bound=errors.PenstockError)
 
 
-async def _raised(work: Coroutine[Any, Any, Any], kind: type[E_]) -> E_:
+async def _raised(work: Coroutine[Any, Any, Any], kind: type[Raised]) -> Raised:
     try:
         returned = await work
     except kind as error:

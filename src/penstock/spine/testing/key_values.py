@@ -7,7 +7,7 @@ from penstock.spine import ports
 from penstock.spine.testing.bench import Bench, rejection
 
 
-class KeyValuing:
+class KeyValues:
     """A small, watched table."""
 
     async def test_a_value_is_what_was_put_last(self, bench: Bench) -> None:
