@@ -43,7 +43,10 @@ class Tasks:
             except Exception as error:  # noqa: BLE001 - the last one who can say that it happened
                 _report(name, error)
 
-        return self._keep(name, watched())
+        task = self._keep(name, watched())
+        # Cancelled before its first step, it would leave `work` behind, never awaited.
+        task.add_done_callback(lambda _: work.close())
+        return task
 
     def forever(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         """Run `work` again and again until stopped: at once after a normal end, after a growing pause on an error."""

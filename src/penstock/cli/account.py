@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from penstock.channels.model import account as model
 
 group = typer.Typer(
-    help="Accounts: a tenant's presences on channels, with two live secrets each.",
+    help="Accounts: where a tenant talks, with two live secrets each.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

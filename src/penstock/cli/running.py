@@ -43,7 +43,10 @@ def demo(
     conversations: Annotated[int, typer.Option(min=1, max=10_000, help="How many conversations to hold.")] = 60,
     as_json: verb.AsJson = False,
 ) -> None:
-    """Hold conversations through the whole system, in a temporary folder, and count. Example: penstock demo."""
+    """Hold conversations through the whole system and count. Example: penstock demo.
+
+    Everything lives in a temporary folder, and nothing is left.
+    """
 
     async def work() -> "demonstration.Report":
         from penstock.app import demo as demonstration

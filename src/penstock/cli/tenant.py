@@ -40,7 +40,7 @@ def ls(as_json: verb.AsJson = False) -> None:
 
 @group.command("suspend")
 def suspend(name: Name, as_json: verb.AsJson = False) -> None:
-    """Let nothing in or out; nothing is lost. Example: penstock tenant suspend acme."""
+    """Let nothing in or out, within 30 s everywhere; nothing is lost. Example: penstock tenant suspend acme."""
     verb.operate(
         lambda house: house.tenancy.suspend(name),
         lambda state: output.line(f"tenant {state.id} suspended"),

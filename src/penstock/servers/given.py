@@ -58,13 +58,15 @@ def postgres_places(url: str) -> list[tuple[str, int]]:
 
 
 def _of_url(url: str) -> tuple[list[str], list[str]]:
-    parts = urlsplit(url)
-    if parts.scheme not in {"postgresql", "postgres"}:
+    scheme, _, rest = url.partition("://")
+    if scheme not in {"postgresql", "postgres"}:
         raise ValueError
-    asked = parse_qs(parts.query)
+    # By hand: `urlsplit` refuses several hosts when one of them is an IPv6 address.
+    before_query, _, query = rest.partition("?")
+    authority, asked = before_query.partition("/")[0], parse_qs(query.partition("#")[0])
     hosts: list[str] = []
     numbers: list[str] = []
-    for place in parts.netloc.rpartition("@")[2].split(","):
+    for place in authority.rpartition("@")[2].split(","):
         # An IPv6 address is in brackets and holds colons of its own.
         host, _, number = place.rpartition(":") if ":" in place.rpartition("]")[2] else (place, "", "")
         hosts.append(unquote(host).strip("[]"))

@@ -7,11 +7,11 @@ import functools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from penstock.base import context as contexts
 from penstock.base import errors, ids
-from penstock.database import migrations, transaction
+from penstock.database import migrations, transaction, wire
 from penstock.spine import ports, subject
 
 MIGRATIONS: Final = migrations.from_folder(Path(__file__).parent / "tables" / "migrations", prefix="state.")
@@ -44,6 +44,27 @@ async def append(bound: transaction.Transaction, outgoings: Sequence[ports.Outgo
     else:
         bound.send(_insert(bound.room, _MANY), [list(column) for column in zip(*rows, strict=True)])
     bound.on_commit(functools.partial(_ring, bound.room))
+
+
+def append_if(
+    bound: transaction.Transaction, change: str, values: Sequence[Any], outgoing: ports.Outgoing
+) -> wire.Answer:
+    """Queue a change, and a message that is sent only if the change touched a row, as one statement.
+
+    `change` inserts or updates at most one row and ends in `returning 1`. The answer, readable once the transaction has
+    committed, has `affected` 1 or 0. So a transaction that needs to know whether it changed anything is one round trip.
+    """
+    answer = bound.send(_guarded(bound.room, change), (*values, *_row(outgoing)))
+    bound.on_commit(functools.partial(_ring, bound.room))
+    return answer
+
+
+@functools.cache
+def _guarded(room: str, change: str) -> str:
+    return (
+        f"with changed as ({change}) insert into {room}.outbox ({_COLUMNS}) "  # noqa: S608
+        "select %s::text, %s::smallint, %s::text, %s::text, %s::text, %s::text, %s::jsonb, %s::bytea from changed"
+    )
 
 
 def _row(outgoing: ports.Outgoing) -> tuple[str | int | bytes, ...]:

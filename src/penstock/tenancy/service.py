@@ -1,21 +1,28 @@
 """The use cases of tenants."""
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 from penstock.base import errors, ids
 from penstock.tenancy import model, store
 
 CACHE_S: Final = 30.0
+MISSING_S: Final = 2.0
 CACHED: Final = 10_000
 
 
 class Tenancy:
-    """Creates, finds and suspends tenants. What `require_active` answers may be up to 30 s old in another process."""
+    """Creates, finds and suspends tenants.
 
-    def __init__(self, tenants: store.TenantStore) -> None:
-        self._tenants = tenants
+    What `require_active` answers may be up to 30 s old when another process changed it, 2 s for a tenant that was not
+    there.
+    """
+
+    def __init__(self, tenants: store.TenantStore, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._tenants, self._monotonic = tenants, monotonic
         self._states: dict[ids.TenantId, tuple[float, str]] = {}
+        self._changes = 0
 
     async def create(self, tenant: str, title: str = "") -> model.Tenant:
         """Make a tenant. Raises Rejected for a bad slug or title, and `tenant_exists` (409)."""
@@ -23,7 +30,7 @@ class Tenancy:
         made = await self._tenants.insert(slug, model.title(title or tenant))
         if made is None:
             raise errors.Rejected("tenant_exists", f"tenant '{slug}' exists already", status=409, field="tenant")
-        self._states.pop(slug, None)
+        self._forget(slug)
         return made
 
     async def get(self, tenant: str) -> model.Tenant:
@@ -50,8 +57,13 @@ class Tenancy:
         changed = await self._tenants.set_state(slug, state)
         if changed is None:
             raise _missing(tenant)
-        self._states.pop(slug, None)
+        self._forget(slug)
         return changed
+
+    def _forget(self, tenant: ids.TenantId) -> None:
+        """Nothing older than this moment may be remembered, not even what is on its way."""
+        self._states.pop(tenant, None)
+        self._changes += 1
 
     async def require_active(self, tenant: ids.TenantId) -> None:
         """Raise Rejected `no_tenant` (404) or `tenant_suspended` (403) unless the tenant may act."""
@@ -62,15 +74,16 @@ class Tenancy:
             raise errors.Rejected("tenant_suspended", f"tenant '{tenant}' is suspended", status=403, field="tenant")
 
     async def _state(self, tenant: ids.TenantId) -> str:
-        now = time.monotonic()
+        now, changes = self._monotonic(), self._changes
         cached = self._states.get(tenant)
         if cached and cached[0] > now:
             return cached[1]
         found = await self._tenants.find(tenant)
-        if len(self._states) >= CACHED:
-            self._states.clear()
         state = found.state if found else ""
-        self._states[tenant] = (now + CACHE_S, state)
+        if changes == self._changes:
+            if len(self._states) >= CACHED:
+                self._states.clear()
+            self._states[tenant] = (now + (CACHE_S if found else MISSING_S), state)
         return state
 
 

@@ -125,3 +125,13 @@ async def test_stopping_ends_everything_and_waits_for_it(owned: tasks.Tasks) -> 
     assert all(task.done() for task in running)
     assert {task.get_name() for task in running} == {"one", "two"}
     await owned.stop()
+
+
+async def test_work_that_is_stopped_before_its_first_step_is_closed_and_not_forgotten(owned: tasks.Tasks) -> None:
+    async def never_begun() -> None:
+        raise AssertionError
+
+    work = never_begun()
+    owned.once("never begun", work)
+    await owned.stop()
+    assert work.cr_frame is None

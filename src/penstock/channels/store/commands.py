@@ -32,6 +32,7 @@ _FINISH: Final = """
 update channels.command set state = %s, attempts = %s, ambiguities = %s, message_id = %s, code = %s, detail = %s,
     updated_at = now()
 where tenant = %s and command_id = %s and holder = %s and state in ('sending', 'waiting')"""
+_FINISH_AND_TELL: Final = f"{_FINISH}\nreturning 1"
 _TARGET: Final = """
 select message_id from channels.command
 where tenant = %s and command_id = %s and account = %s and conversation = %s and app = %s and state = 'sent'"""
@@ -86,9 +87,10 @@ class CommandStore:
             int(sending),
         )
         async with self._database.transaction("channels", [ids.TenantId(command.tenant)]) as transaction:
-            claimed = await transaction.fetch_one(_CLAIM, row)
-            if claimed is not None:
-                return model.Claimed(*claimed)
+            answer = transaction.send(_CLAIM, row)
+        if claimed := answer.rows():
+            return model.Claimed(*claimed[0])
+        async with self._database.transaction("channels", [ids.TenantId(command.tenant)]) as transaction:
             found = await transaction.fetch_one(_SETTLED, (command.tenant, command.command_id))
         if found is None:
             raise errors.Unavailable("command_moved", "the command's row was removed while it was claimed")
@@ -109,8 +111,13 @@ class CommandStore:
         certain that it committed: finish again then, which changes nothing if it did.
         """
         tenant, command_id = command.tenant, command.command_id
+        ending = (*_ending(outcome), tenant, command_id, holder)
+        if receipt is not None and not numbered:
+            async with self._database.transaction("channels", [ids.TenantId(tenant)]) as transaction:
+                answer = outbox.append_if(transaction, _FINISH_AND_TELL, ending, receipt)
+            return answer.affected == 1
         async with self._database.transaction("channels", [ids.TenantId(tenant)]) as transaction:
-            changed = await transaction.execute(_FINISH, (*_ending(outcome), tenant, command_id, holder))
+            changed = await transaction.execute(_FINISH, ending)
             if changed == 0:
                 return False
             if numbered:
