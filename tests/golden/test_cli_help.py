@@ -1,4 +1,4 @@
-"""What `--help` says of every verb, at a width of 100. A word that goes breaks somebody's script or memory.
+"""What `--help` says of every verb, at a width of 80. A word that goes breaks somebody's script or memory.
 
 `REFRESH=1 pytest tests/golden/test_cli_help.py` writes the file; the change then shows in review.
 """

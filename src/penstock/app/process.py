@@ -11,7 +11,7 @@ from penstock.app import child, configuration, house, roles
 from penstock.base import errors, settings, tasks, telemetry
 from penstock.edge import wiring as edge_wiring
 from penstock.edge.entrypoints import probes
-from penstock.spine import consumer, ports, stream
+from penstock.spine import ports, provision
 from penstock.spine.adapters import spine_nats
 
 _log = telemetry.logger("app.process")
@@ -75,9 +75,9 @@ async def _consume(transport: ports.Spine, parts: roles.Parts) -> None:
     failures = 0
     while True:
         try:
-            await stream.ensure(transport)
+            await provision.streams(transport)
             for policy, worker in parts.workers:
-                await consumer.ensure(transport, policy)
+                await provision.durable(transport, policy)
                 if worker not in parts.started:
                     await worker.start()
                     parts.started.append(worker)

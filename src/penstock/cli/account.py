@@ -54,7 +54,10 @@ def create(
     config: Config = None,
     as_json: verb.AsJson = False,
 ) -> None:
-    """Make an account; its secret is shown once. Example: penstock account create shop -t acme --set url=https://..."""
+    """Make an account; its secret is shown once.
+
+    Example: penstock account create shop -t acme --set url=https://example.org/hook
+    """
     pairs = _pairs(config)
 
     async def work(house: "houses.House") -> dict[str, str]:
@@ -77,7 +80,10 @@ def create(
 
 @group.command("ls")
 def ls(tenant: verb.Tenant, as_json: verb.AsJson = False) -> None:
-    """List a tenant's accounts. Example: penstock account ls -t acme."""
+    """List a tenant's accounts.
+
+    Example: penstock account ls -t acme
+    """
 
     async def work(house: "houses.House") -> list[dict[str, object]]:
         return [_document(found) for found in await house.channels.accounts.list(tenant)]
@@ -92,7 +98,10 @@ def ls(tenant: verb.Tenant, as_json: verb.AsJson = False) -> None:
 
 @group.command("show")
 def show_one(id: Id, tenant: verb.Tenant, as_json: verb.AsJson = False) -> None:
-    """Show one account without its secrets. Example: penstock account show acc-... -t acme."""
+    """Show one account without its secrets.
+
+    Example: penstock account show acc-... -t acme
+    """
 
     async def work(house: "houses.House") -> dict[str, object]:
         found = await house.channels.accounts.show(tenant, id)
@@ -112,7 +121,10 @@ def _show(found: dict[str, object]) -> None:
 
 @group.command("disable")
 def disable(id: Id, tenant: verb.Tenant, as_json: verb.AsJson = False) -> None:
-    """Let nothing in or out, within 10 s everywhere. Example: penstock account disable acc-... -t acme."""
+    """Let nothing in or out, within 10 s everywhere.
+
+    Example: penstock account disable acc-... -t acme
+    """
 
     async def work(house: "houses.House") -> dict[str, object]:
         await house.channels.accounts.disable(tenant, id)
@@ -123,7 +135,10 @@ def disable(id: Id, tenant: verb.Tenant, as_json: verb.AsJson = False) -> None:
 
 @group.command("enable")
 def enable(id: Id, tenant: verb.Tenant, as_json: verb.AsJson = False) -> None:
-    """End that. Example: penstock account enable acc-... -t acme."""
+    """End that.
+
+    Example: penstock account enable acc-... -t acme
+    """
 
     async def work(house: "houses.House") -> dict[str, object]:
         await house.channels.accounts.enable(tenant, id)
@@ -134,7 +149,10 @@ def enable(id: Id, tenant: verb.Tenant, as_json: verb.AsJson = False) -> None:
 
 @secret.command("add")
 def add_secret(id: Id, tenant: verb.Tenant, as_json: verb.AsJson = False) -> None:
-    """Add a second live secret; it is shown once. Example: penstock account secret add acc-... -t acme."""
+    """Add a second live secret; it is shown once.
+
+    Example: penstock account secret add acc-... -t acme
+    """
 
     async def work(house: "houses.House") -> dict[str, str]:
         made = await house.channels.accounts.add_secret(tenant, id)
@@ -150,7 +168,10 @@ def retire_secret(
     tenant: verb.Tenant,
     as_json: verb.AsJson = False,
 ) -> None:
-    """Forget a secret; without one an account is shut. Example: penstock account secret retire ACC ID -t acme."""
+    """Forget a secret; without one an account is shut.
+
+    Example: penstock account secret retire ACC ID -t acme
+    """
 
     async def work(house: "houses.House") -> dict[str, str]:
         await house.channels.accounts.retire_secret(tenant, id, secret_id)

@@ -20,7 +20,10 @@ def chat(
     data: verb.Data = None,
     as_json: verb.AsJson = False,
 ) -> None:
-    """Talk to an app through the whole system; Ctrl-D ends. Example: penstock chat examples/echo/app.py."""
+    """Talk to an app through the whole system; Ctrl-D ends.
+
+    Example: penstock chat examples/echo/app.py
+    """
 
     async def work() -> None:
         from penstock.app import chat as chats

@@ -11,7 +11,10 @@ _SIGNS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 
 
 def doctor(data: verb.Data = None, as_json: verb.AsJson = False) -> None:
-    """Look at this machine and say what would run. Example: penstock doctor."""
+    """Look at this machine and say what would run.
+
+    Example: penstock doctor
+    """
     from penstock.app import configuration
     from penstock.servers import doctor as checks
 

@@ -25,7 +25,10 @@ Limit = Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")]
 def ls(
     tenant: verb.Tenant, consumer: Consumer = "", code: Code = "", limit: Limit = 50, as_json: verb.AsJson = False
 ) -> None:
-    """List quarantined messages, newest first. Example: penstock quarantine ls -t acme --consumer outbound."""
+    """List quarantined messages, newest first.
+
+    Example: penstock quarantine ls -t acme --consumer outbound
+    """
     columns = ["id", "consumer", "reason", "code", "attempts", "at", "redriven"]
 
     async def work(house: "houses.House") -> list[dict[str, Any]]:
@@ -47,7 +50,10 @@ def show(
     tenant: verb.Tenant,
     as_json: verb.AsJson = False,
 ) -> None:
-    """Show one message whole: headers, body, why. Example: penstock quarantine show ID -t acme."""
+    """Show one message whole: headers, body, why.
+
+    Example: penstock quarantine show ID -t acme
+    """
 
     async def work(house: "houses.House") -> dict[str, Any]:
         row = await house.quarantine.show(tenant, id)
@@ -70,7 +76,10 @@ def redrive(
     body: Annotated[Path | None, typer.Option(help="A file with another body for this one message.")] = None,
     as_json: verb.AsJson = False,
 ) -> None:
-    """Send messages again, to the consumer that gave up. Example: penstock quarantine redrive ID -t acme."""
+    """Send messages again, to the consumer that gave up.
+
+    Example: penstock quarantine redrive ID -t acme
+    """
     if bool(id) == bool(everything or consumer or code):
         raise typer.BadParameter("name one ID, or choose with --all, --consumer or --code", param_hint="ID")
     if body is not None and (not id or not body.is_file()):

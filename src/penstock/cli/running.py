@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 def up(data: verb.Data = None, as_json: verb.AsJson = False) -> None:
-    """Run everything on this machine until Ctrl-C. Example: penstock up --data ./data."""
+    """Run everything on this machine until Ctrl-C.
+
+    Example: penstock up --data ./data
+    """
 
     async def work() -> None:
         from penstock.app import configuration
@@ -27,7 +30,10 @@ def run(
     roles: Annotated[list[str], typer.Argument(help="inbound, outbound, state; channels, all.")],
     as_json: verb.AsJson = False,
 ) -> None:
-    """Run roles against PENSTOCK_NATS_URL and PENSTOCK_POSTGRES_URL. Example: penstock run channels state."""
+    """Run roles against PENSTOCK_NATS_URL and PENSTOCK_POSTGRES_URL.
+
+    Example: penstock run channels state
+    """
 
     async def work() -> None:
         import os
@@ -43,9 +49,9 @@ def demo(
     conversations: Annotated[int, typer.Option(min=1, max=10_000, help="How many conversations to hold.")] = 60,
     as_json: verb.AsJson = False,
 ) -> None:
-    """Hold conversations through the whole system and count. Example: penstock demo.
+    """Hold conversations through the whole system and count. All in a temporary folder; nothing is left.
 
-    Everything lives in a temporary folder, and nothing is left.
+    Example: penstock demo
     """
 
     async def work() -> "demonstration.Report":

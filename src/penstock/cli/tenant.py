@@ -16,7 +16,10 @@ Title = Annotated[str, typer.Option(help="Its name for people.")]
 
 @group.command("create")
 def create(name: Name, title: Title = "", as_json: verb.AsJson = False) -> None:
-    """Make a tenant. Example: penstock tenant create acme --title "Acme Ltd"."""
+    """Make a tenant.
+
+    Example: penstock tenant create acme --title "Acme Ltd"
+    """
     verb.operate(
         lambda house: house.tenancy.create(name, title),
         lambda made: output.line(f"tenant {made.id} created"),
@@ -26,7 +29,10 @@ def create(name: Name, title: Title = "", as_json: verb.AsJson = False) -> None:
 
 @group.command("ls")
 def ls(as_json: verb.AsJson = False) -> None:
-    """List tenants. Example: penstock tenant ls --json."""
+    """List tenants.
+
+    Example: penstock tenant ls --json
+    """
     verb.operate(
         lambda house: house.tenancy.list(),
         lambda found: output.table(
@@ -40,7 +46,10 @@ def ls(as_json: verb.AsJson = False) -> None:
 
 @group.command("suspend")
 def suspend(name: Name, as_json: verb.AsJson = False) -> None:
-    """Let nothing in or out, within 30 s everywhere; nothing is lost. Example: penstock tenant suspend acme."""
+    """Let nothing in or out, within 30 s everywhere; nothing is lost.
+
+    Example: penstock tenant suspend acme
+    """
     verb.operate(
         lambda house: house.tenancy.suspend(name),
         lambda state: output.line(f"tenant {state.id} suspended"),
@@ -50,7 +59,10 @@ def suspend(name: Name, as_json: verb.AsJson = False) -> None:
 
 @group.command("resume")
 def resume(name: Name, as_json: verb.AsJson = False) -> None:
-    """End a suspension. Example: penstock tenant resume acme."""
+    """End a suspension.
+
+    Example: penstock tenant resume acme
+    """
     verb.operate(
         lambda house: house.tenancy.resume(name),
         lambda state: output.line(f"tenant {state.id} resumed"),

@@ -9,7 +9,7 @@ from penstock.base import errors, ids, tasks
 from penstock.messages.v1 import heartbeat_pb2
 from penstock.sdk import dispatch
 from penstock.sdk.app import App
-from penstock.spine import consumer, ports, route, stream, worker
+from penstock.spine import consumer, ports, provision, route, stream, worker
 
 
 class Replica:
@@ -48,7 +48,7 @@ class Replica:
                     f"the bus has no stream {needed.name} yet",
                     hint="Start the core first: 'penstock up', or 'penstock run channels'.",
                 )
-        await consumer.ensure(self._spine, self.policy)
+        await provision.durable(self._spine, self.policy)
 
     async def drain(self, timeout_s: float) -> int:
         """Take nothing new and finish what was begun; returns how many deliveries were given back unfinished."""

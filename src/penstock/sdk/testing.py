@@ -21,7 +21,7 @@ from penstock.messages.v1 import message_pb2, outbound_pb2
 from penstock.sdk import dispatch, transcript, wire
 from penstock.sdk.app import App
 from penstock.sdk.model import Attachment, Sender
-from penstock.spine import consumer, ports, route, stream, worker
+from penstock.spine import consumer, ports, provision, route, worker
 from penstock.spine.adapters import spine_memory
 
 PAUSE_S: Final = 0.001
@@ -71,9 +71,9 @@ class Conversation:
 
     async def start(self) -> None:
         """Make the streams and let the app answer."""
-        await stream.ensure(self._spine)
+        await provision.streams(self._spine)
         for policy, each in self._workers.items():
-            await consumer.ensure(self._spine, policy)
+            await provision.durable(self._spine, policy)
             await each.start()
 
     async def stop(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from penstock.base import errors, ids
-from penstock.spine import ports, stream, subject
+from penstock.spine import stream, subject
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -80,18 +80,3 @@ def differences(policy: ConsumerPolicy, found: ConsumerPolicy) -> Iterator[strea
     for field in ("stream", "filter", "max_ack_pending", "ack_wait_s", "max_deliver"):
         if getattr(policy, field) != getattr(found, field):
             yield stream.Difference(policy.name, field, str(getattr(policy, field)), str(getattr(found, field)))
-
-
-async def ensure(spine: ports.Administration, policy: ConsumerPolicy) -> bool:
-    """Create the durable when it is missing (True), validate it when it exists. Raises Rejected `consumer_differs`."""
-    found = await spine.describe_consumer(policy.stream, policy.name)
-    if found is None:
-        await spine.create_consumer(policy)
-        return True
-    if wrong := list(differences(policy, found)):
-        raise errors.Rejected(
-            "consumer_differs",
-            "; ".join(map(str, wrong)),
-            hint="Change it back, or delete the durable once it is drained; nothing was changed.",
-        )
-    return False

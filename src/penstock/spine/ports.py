@@ -1,4 +1,4 @@
-"""What the spine asks of a transport, as Protocols; every adapter passes `spine.testing.check_spine`.
+"""What the spine asks of a transport, as Protocols; every adapter passes `spine.testing.conformance.check_spine`.
 
 Promises hold for every method unless it says otherwise: it waits for the transport to come back rather than fail at
 once, raises `Unavailable` when its time is over, and never blocks the event loop.
@@ -7,11 +7,10 @@ once, raises `Unavailable` when its time is over, and never blocks the event loo
 import dataclasses
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from penstock.spine.consumer import ConsumerPolicy
-    from penstock.spine.stream import StreamPolicy
+from penstock.spine import consumer as consumers
+from penstock.spine import stream as streams
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -174,19 +173,19 @@ class KeyValue(Protocol):
 class Administration(Protocol):
     """Looking at, and making, streams and consumers. Nothing here changes or deletes what exists."""
 
-    async def describe_stream(self, name: str) -> "StreamPolicy | None":
+    async def describe_stream(self, name: str) -> streams.StreamPolicy | None:
         """The stream as it is, in the terms of a policy; None when there is none."""
         ...
 
-    async def create_stream(self, policy: "StreamPolicy") -> None:
+    async def create_stream(self, policy: streams.StreamPolicy) -> None:
         """Make the stream. Raises Rejected when one with another configuration appeared meanwhile."""
         ...
 
-    async def describe_consumer(self, stream: str, name: str) -> "ConsumerPolicy | None":
+    async def describe_consumer(self, stream: str, name: str) -> consumers.ConsumerPolicy | None:
         """The durable as it is; fields that the server does not know have the policy's defaults."""
         ...
 
-    async def create_consumer(self, policy: "ConsumerPolicy") -> None:
+    async def create_consumer(self, policy: consumers.ConsumerPolicy) -> None:
         """Make the durable."""
         ...
 
@@ -214,7 +213,7 @@ class Spine(Administration, Protocol):
         ...
 
     async def consume(
-        self, policy: "ConsumerPolicy", receive: Callable[[Delivery], None], *, window: int
+        self, policy: consumers.ConsumerPolicy, receive: Callable[[Delivery], None], *, window: int
     ) -> Subscription:
         """Hand deliveries of an existing durable to `receive`, never more than `window` of them unsettled.
 

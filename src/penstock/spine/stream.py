@@ -1,16 +1,9 @@
-"""The one table of streams, and create-or-validate: start-up never changes and never destroys a stream.
-
-What exists may hold more than the table asks (more subjects, higher limits, a longer window) but never less; anything
-else is told field by field, and only `penstock stream apply` may change it.
-"""
+"""The one table of streams, and what it means for an existing one to differ; `provision` makes and checks them."""
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
-
-from penstock.base import errors
-from penstock.spine import ports
 
 DAY_S: Final = 86_400.0
 GIB: Final = 1 << 30
@@ -95,25 +88,3 @@ def covers(pattern: str, subject: str) -> bool:
         if part != "*" and part != wanted[position]:
             return False
     return len(have) == len(wanted)
-
-
-async def ensure(
-    spine: ports.Administration, policies: Sequence[StreamPolicy] = STREAMS, *, replicas: int | None = None
-) -> list[str]:
-    """Create what is missing, validate what exists; returns the names of the streams created.
-
-    Raises Rejected `stream_differs` with every difference; nothing has been changed then.
-    """
-    wanted = [dataclasses.replace(p, replicas=replicas) if replicas else p for p in policies]
-    found = {policy.name: await spine.describe_stream(policy.name) for policy in wanted}
-    wrong = [d for policy in wanted if (have := found[policy.name]) for d in differences(policy, have)]
-    if wrong:
-        raise errors.Rejected(
-            "stream_differs",
-            "; ".join(map(str, wrong)),
-            hint="Look with 'penstock stream diff'; nothing was changed.",
-        )
-    missing = [policy for policy in wanted if found[policy.name] is None]
-    for policy in missing:
-        await spine.create_stream(policy)
-    return [policy.name for policy in missing]

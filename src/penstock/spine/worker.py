@@ -68,7 +68,7 @@ class _Held:
 
 
 class Worker:
-    """One process's share of one durable consumer. The durable must exist (`consumer.ensure`)."""
+    """One process's share of one durable consumer. The durable must exist (`provision.durable`)."""
 
     def __init__(
         self,
@@ -89,6 +89,9 @@ class Worker:
         self._tasks = tasks.Tasks()
         self._subscription: ports.Subscription | None = None
         self._sequence = 0
+        # Looked up once: it costs more than the counting.
+        self._seconds, self._holding = seconds.labels(policy.name), held.labels(policy.name)
+        self._acked = handled.labels(policy.name, "acked")
 
     @property
     def holding(self) -> int:
@@ -131,7 +134,7 @@ class Worker:
             key = f"unlaned {self._sequence}"
         self._lanes.add(key, item)
         self._work.release()
-        held.labels(self._policy.name).set(len(self._held))
+        self._holding.set(len(self._held))
 
     async def _run(self) -> None:
         """One of `concurrency` tasks: take the next item whose lane is free, forever."""
@@ -156,7 +159,7 @@ class Worker:
         self._lanes.done(key)
         self._work.release()
         self._held.discard(item)
-        held.labels(self._policy.name).set(len(self._held))
+        self._holding.set(len(self._held))
         if not self._held:
             self._idle.set()
 
@@ -192,8 +195,10 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - one of the three places where errors become reactions
             return await self._react(context, item, error)
         finally:
-            seconds.labels(name).observe(time.perf_counter() - begun)
-        return await self._settle(delivery, "acked")
+            self._seconds.observe(time.perf_counter() - begun)
+        self._acked.inc()
+        await delivery.ack()
+        return None
 
     async def _react(self, context: contexts.Context, item: _Held, error: Exception) -> float | None:
         delivery, name = item.delivery, self._policy.name

@@ -70,13 +70,16 @@ class PublisherLimits:
     """How much a publisher takes on.
 
     `window` messages are un-acknowledged at most, `capacity` rows held in memory. Exchanges with the table are at
-    least `spacing_s` apart under load and at most `poll_s` when idle. `keep_days` is how long published rows stay.
+    least `spacing_s` apart under load and at most `poll_s` when idle. What was published is recorded with the next
+    exchange, or after `record_s`: a crash before that publishes it again under the same id, which is harmless, and an
+    exchange for it alone would double the work. `keep_days` is how long published rows stay.
     """
 
     window: int = 256
     capacity: int = 2000
     attempts: int = 12
-    spacing_s: float = 0.002
+    spacing_s: float = 0.005
+    record_s: float = 0.05
     poll_s: float = 0.5
     keep_days: int = math.ceil(
         max(policy.max_age_s for policy in stream.STREAMS if policy is not stream.QUARANTINE) / stream.DAY_S
@@ -155,6 +158,7 @@ class _Reign:
         self._closing = False
         self._unlisten = outbox.listen(room, self._appended)
         self._news = True
+        self._batch, self._oldest = batch.labels(room), oldest.labels(room)
         self._next_sweep_s = self._loop.time() + SWEEP_S
         self.backend_pid = table.backend_pid
 
@@ -205,10 +209,10 @@ class _Reign:
         rows = await self._table.exchange(settled, held, stuck, limit)
         flowing.add(rows)
         self._news = self._news or 0 < limit <= len(rows)
-        batch.labels(self._room).set(len(rows))
+        self._batch.set(len(rows))
         first = flowing.oldest
         age = (datetime.datetime.now(datetime.UTC) - first.created_at).total_seconds() if first else 0.0
-        oldest.labels(self._room).set(max(0.0, age))
+        self._oldest.set(max(0.0, age))
 
     def _pump(self) -> None:
         """Start what may start."""
@@ -233,7 +237,7 @@ class _Reign:
             self._flow.published(row, answer.sequence)
         self._landed.set()
         self._pump()
-        if self._is_due():
+        if self._flow.unrecorded == 1 or self._is_due():
             self._wake.set()
 
     def _refused(self, row: flow.Row, error: Exception) -> None:
@@ -253,17 +257,17 @@ class _Reign:
         )
 
     def _is_due(self) -> bool:
-        """Recording and reading pay off now: enough has landed, or nothing else is going on."""
-        waiting = self._flow.unrecorded
-        return waiting * 2 >= self._limits.window or (waiting > 0 and self._flow.in_flight == 0)
+        """Recording pays off now: enough has landed."""
+        return self._flow.unrecorded * 2 >= self._limits.window
 
     async def _pause(self, begun: float) -> None:
         """Until there is a reason to exchange again; under load, until enough has gathered to be worth it."""
         while True:
             now = self._loop.time()
             due = self._flow.next_due_s()
-            until = begun + self._limits.poll_s if due is None else min(begun + self._limits.poll_s, due)
-            if self._closing or now >= begun + self._limits.poll_s:
+            latest = begun + (self._limits.record_s if self._flow.unrecorded else self._limits.poll_s)
+            until = latest if due is None else min(latest, due)
+            if self._closing or now >= latest:
                 return
             if (self._news and self._flow.space) or self._is_due():
                 await asyncio.sleep(max(0.0, begun + self._limits.spacing_s - now))

@@ -16,7 +16,7 @@ from penstock.database import migrations, pool
 from penstock.messages.v1 import message_pb2, outbound_pb2
 from penstock.sealing import sealer, store
 from penstock.servers import testing
-from penstock.spine import consumer, route, stream, worker
+from penstock.spine import consumer, provision, route, worker
 from penstock.spine.adapters import spine_memory
 from penstock.tenancy import service as tenancy
 from penstock.tenancy import store as tenancy_store
@@ -215,8 +215,8 @@ async def another(house: Any, url: str) -> Any:
 @pytest.fixture
 async def spine() -> AsyncGenerator[spine_memory.MemorySpine]:
     found = spine_memory.MemorySpine(spine_memory.MemoryServer())
-    await stream.ensure(found)
-    await consumer.ensure(found, consumer.OUTBOUND)
+    await provision.streams(found)
+    await provision.durable(found, consumer.OUTBOUND)
     yield found
     await found.close()
 

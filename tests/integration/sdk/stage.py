@@ -14,7 +14,7 @@ from penstock.base import context as contexts
 from penstock.base import ids
 from penstock.messages.v1 import message_pb2, outbound_pb2
 from penstock.servers.endpoints import NatsEndpoint
-from penstock.spine import consumer, ports, route, stream, worker
+from penstock.spine import consumer, ports, provision, route, stream, worker
 from penstock.spine.adapters import spine_nats
 
 HERE = Path(__file__).parent
@@ -109,8 +109,8 @@ class Stage:
 
     async def open(self) -> None:
         """Make the streams and begin to collect what apps ask for."""
-        await stream.ensure(self.spine)
-        await consumer.ensure(self.spine, self._policy)
+        await provision.streams(self.spine)
+        await provision.durable(self.spine, self._policy)
         await self._worker.start()
 
     async def close(self) -> None:

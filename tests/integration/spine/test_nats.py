@@ -14,7 +14,7 @@ import structlog
 from nats.aio.client import Client
 
 from penstock.base import errors
-from penstock.spine import consumer, ports, stream
+from penstock.spine import consumer, ports, provision
 from penstock.spine.adapters import nats_link, spine_nats
 from penstock.spine.testing import bench as benches
 from tests.conformance import nats_bench
@@ -141,7 +141,7 @@ async def test_a_durable_that_is_deleted_is_made_again_and_goes_on(
     spine, _ = await bench.letters(None)
     await benches.write(spine, [1, 2])
     policy = consumer.ConsumerPolicy("late", benches.STREAM.name, "tenant.*.letters.>", deliver_new=True)
-    await consumer.ensure(spine, policy)
+    await provision.durable(spine, policy)
     inbox = benches.Inbox()
     await spine.consume(policy, inbox, window=10)
     await benches.write(spine, [3])
@@ -161,7 +161,7 @@ async def test_a_stream_that_is_lost_and_made_again_is_consumed_from_its_start(
 ) -> None:
     spine, _ = await bench.letters(None)
     policy = consumer.ConsumerPolicy("late", benches.STREAM.name, "tenant.*.letters.>", deliver_new=True)
-    await consumer.ensure(spine, policy)
+    await provision.durable(spine, policy)
     inbox = benches.Inbox()
 
     def receive(delivery: ports.Delivery) -> None:
@@ -173,7 +173,7 @@ async def test_a_stream_that_is_lost_and_made_again_is_consumed_from_its_start(
     await bench.until(lambda: len(inbox) == 5)
     async with administrator(server) as client:
         await client.request(f"$JS.API.STREAM.DELETE.{benches.STREAM.name}", timeout=5)
-    await stream.ensure(spine, [benches.STREAM])
+    await provision.streams(spine, [benches.STREAM])
     # nats-server 2.15 may find the old messages again when a stream is made anew right after it was deleted.
     await benches.write(spine, [10, 11])
     await bench.until(lambda: {10, 11} <= set(inbox.numbers))
@@ -209,7 +209,7 @@ async def test_a_publish_refused_by_a_full_disk_limit_says_so(bench: nats_bench.
 
 async def test_many_clients_of_one_process_do_not_hear_each_others_answers(bench: nats_bench.NatsBench) -> None:
     clients = [await bench.connect() for _ in range(5)]
-    await stream.ensure(clients[0], [benches.STREAM])
+    await provision.streams(clients[0], [benches.STREAM])
     published: list[ports.Published] = await asyncio.gather(
         *(client.publish(benches.letter(number)) for number, client in enumerate(clients * 20))
     )

@@ -9,7 +9,7 @@ import pytest
 
 from penstock.base import errors, settings
 from penstock.database import migrations, pool, roles
-from penstock.spine import ports, stream
+from penstock.spine import ports, provision, stream
 from penstock.spine.adapters import spine_nats
 from penstock.state import outbox, publisher, quarantine
 
@@ -122,6 +122,6 @@ async def publishing(database, counter):
 @pytest.fixture
 async def spine(shop, nats_endpoint):
     opened = await spine_nats.NatsSpine.connect(nats_endpoint.url_with_credentials(), wait_s=10)
-    await stream.ensure(opened, shop.streams())
+    await provision.streams(opened, shop.streams())
     yield opened
     await opened.close()

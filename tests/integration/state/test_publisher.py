@@ -9,7 +9,7 @@ import pytest
 from penstock.base import errors
 from penstock.database import migrations, pool
 from penstock.servers import testing as servers
-from penstock.spine import stream
+from penstock.spine import provision
 from penstock.state import outbox, publisher
 from tests.integration.state import conftest
 from tests.integration.state.conftest import until
@@ -282,7 +282,7 @@ async def test_rows_wait_for_a_stream_that_is_made_late(shop, database, spine):
     await late.append(database, range(3))
     await shop.append(database, [7], keys=10)
     await shop.until_published(database, 1)
-    await stream.ensure(spine, late.streams())
+    await provision.streams(spine, late.streams())
     await shop.until_published(database, 4)
     await real.stop()
 

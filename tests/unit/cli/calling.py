@@ -56,7 +56,7 @@ def _read(stream: io.TextIOWrapper) -> str:
 @contextlib.contextmanager
 def _environment(more: Mapping[str, str]) -> Generator[None]:
     before = dict(os.environ)
-    os.environ.update({"COLUMNS": "100", "TERM": "dumb", **more})
+    os.environ.update({"COLUMNS": "80", "TERM": "dumb", **more})
     try:
         yield
     finally:

@@ -75,9 +75,7 @@ class MessageStore:
                 changed = [event_id for event_id, body_hash in stored if bytes(body_hash) != known[event_id]]
         return Recorded(frozenset(new), frozenset(changed))
 
-    async def _add_one(
-        self, account: ports.Account, one: event.Event, outgoing: spine_ports.Outgoing
-    ) -> Recorded:
+    async def _add_one(self, account: ports.Account, one: event.Event, outgoing: spine_ports.Outgoing) -> Recorded:
         """What nearly every request holds, in one round trip; an event that was there is looked at in another."""
         message = one.message
         params = (

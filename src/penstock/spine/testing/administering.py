@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Final
 
-from penstock.spine import consumer, ports, stream
+from penstock.spine import consumer, ports, provision, stream
 from penstock.spine.testing.bench import CONSUMER, STREAM, Bench, rejection, write
 
 STREAM_CHANGES: Final[Mapping[str, Any]] = {
@@ -31,9 +31,9 @@ class Administering:
         spine = await bench.connect()
         assert await spine.describe_stream(STREAM.name) is None
         other = stream.StreamPolicy("PARCELS", ("tenant.*.parcels.>",), "other things")
-        assert await stream.ensure(spine, [STREAM]) == [STREAM.name]
-        assert await stream.ensure(spine, [STREAM, other]) == ["PARCELS"]
-        assert await stream.ensure(spine, [STREAM, other]) == []
+        assert await provision.streams(spine, [STREAM]) == [STREAM.name]
+        assert await provision.streams(spine, [STREAM, other]) == ["PARCELS"]
+        assert await provision.streams(spine, [STREAM, other]) == []
         found = await spine.describe_stream(STREAM.name)
         assert found is not None
         assert list(stream.differences(STREAM, found)) == list(stream.differences(found, STREAM)) == []
@@ -41,37 +41,37 @@ class Administering:
 
     async def test_every_field_of_a_stream_that_differs_is_named_and_none_is_changed(self, bench: Bench) -> None:
         spine = await bench.connect()
-        await stream.ensure(spine, [STREAM])
+        await provision.streams(spine, [STREAM])
         before = await spine.describe_stream(STREAM.name)
         for field, value in STREAM_CHANGES.items():
             wanted = dataclasses.replace(STREAM, **{field: value})
-            refused = await rejection(stream.ensure(spine, [wanted]))
+            refused = await rejection(provision.streams(spine, [wanted]))
             assert refused.code == "stream_differs"
             assert f"LETTERS.{field} is " in refused.detail
             assert refused.detail.count(" wanted ") == 1
         both = dataclasses.replace(STREAM, max_age_s=1200.0, discard="new")
-        assert (await rejection(stream.ensure(spine, [both]))).detail.count(" wanted ") == 2
+        assert (await rejection(provision.streams(spine, [both]))).detail.count(" wanted ") == 2
         assert await spine.describe_stream(STREAM.name) == before
 
     async def test_nothing_is_created_when_something_differs(self, bench: Bench) -> None:
         spine = await bench.connect()
-        await stream.ensure(spine, [STREAM])
+        await provision.streams(spine, [STREAM])
         missing = stream.StreamPolicy("PARCELS", ("tenant.*.parcels.>",), "other things")
-        await rejection(stream.ensure(spine, [missing, dataclasses.replace(STREAM, max_age_s=1200.0)]))
+        await rejection(provision.streams(spine, [missing, dataclasses.replace(STREAM, max_age_s=1200.0)]))
         assert await spine.describe_stream("PARCELS") is None
 
     async def test_a_stream_may_hold_more_than_it_must(self, bench: Bench) -> None:
         spine = await bench.connect()
-        await stream.ensure(spine, [STREAM])
+        await provision.streams(spine, [STREAM])
         less = dataclasses.replace(
             STREAM, subjects=("tenant.*.letters.a.>",), max_age_s=60.0, max_bytes=1 << 20, duplicate_window_s=1.0
         )
-        assert await stream.ensure(spine, [less]) == []
+        assert await provision.streams(spine, [less]) == []
 
     async def test_no_limit_is_more_than_any_limit(self, bench: Bench) -> None:
         spine = await bench.connect()
-        await stream.ensure(spine, [dataclasses.replace(STREAM, max_bytes=-1, max_age_s=0.0)])
-        assert await stream.ensure(spine, [STREAM]) == []
+        await provision.streams(spine, [dataclasses.replace(STREAM, max_bytes=-1, max_age_s=0.0)])
+        assert await provision.streams(spine, [STREAM]) == []
         found = await spine.describe_stream(STREAM.name)
         assert found is not None
         assert (found.max_bytes <= 0, found.max_age_s) == (True, 0.0)
@@ -87,16 +87,16 @@ class Administering:
 
     async def test_two_streams_may_not_share_a_subject(self, bench: Bench) -> None:
         spine = await bench.connect()
-        await stream.ensure(spine, [STREAM])
+        await provision.streams(spine, [STREAM])
         rival = stream.StreamPolicy("RIVAL", ("tenant.acme.*.a",), "takes some of it")
-        assert (await rejection(stream.ensure(spine, [rival]))).code == "stream_refused"
+        assert (await rejection(provision.streams(spine, [rival]))).code == "stream_refused"
 
     async def test_a_durable_is_created_and_validated(self, bench: Bench) -> None:
         spine = await bench.connect()
-        await stream.ensure(spine, [STREAM])
+        await provision.streams(spine, [STREAM])
         assert await spine.describe_consumer(STREAM.name, CONSUMER.name) is None
-        assert await consumer.ensure(spine, CONSUMER) is True
-        assert await consumer.ensure(spine, CONSUMER) is False
+        assert await provision.durable(spine, CONSUMER) is True
+        assert await provision.durable(spine, CONSUMER) is False
         found = await spine.describe_consumer(STREAM.name, CONSUMER.name)
         assert found is not None
         assert list(consumer.differences(CONSUMER, found)) == []
@@ -106,7 +106,7 @@ class Administering:
         before = await spine.describe_consumer(STREAM.name, policy.name)
         for field, value in CONSUMER_CHANGES.items():
             wanted = dataclasses.replace(policy, **{field: value})
-            refused = await rejection(consumer.ensure(spine, wanted))
+            refused = await rejection(provision.durable(spine, wanted))
             assert refused.code == "consumer_differs"
             assert f"reader.{field} is " in refused.detail
             assert refused.detail.count(" wanted ") == 1
@@ -122,10 +122,10 @@ class Administering:
     async def test_consumers_of_a_work_queue_share_no_subject(self, bench: Bench) -> None:
         spine = await bench.connect()
         work = stream.StreamPolicy("WORK", ("tenant.*.work.>",), "jobs", retention="workqueue")
-        await stream.ensure(spine, [work])
-        await consumer.ensure(spine, consumer.ConsumerPolicy("all", "WORK", "tenant.*.work.>"))
+        await provision.streams(spine, [work])
+        await provision.durable(spine, consumer.ConsumerPolicy("all", "WORK", "tenant.*.work.>"))
         rival = consumer.ConsumerPolicy("some", "WORK", "tenant.acme.work.>")
-        assert (await rejection(consumer.ensure(spine, rival))).code == "consumer_refused"
+        assert (await rejection(provision.durable(spine, rival))).code == "consumer_refused"
 
     async def test_the_backlog_counts_what_waits_and_what_is_held(self, bench: Bench) -> None:
         spine, policy = await bench.letters()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
 from penstock.base import errors
-from penstock.spine import consumer, ports, stream
+from penstock.spine import consumer, ports, provision, stream
 
 T = TypeVar("T")
 
@@ -74,10 +74,10 @@ class Bench(abc.ABC):
     ) -> tuple[ports.Spine, consumer.ConsumerPolicy]:
         """A client, the stream LETTERS, and a durable on it (with `changes`; none when `policy` is None)."""
         spine = await self.connect()
-        await stream.ensure(spine, [STREAM])
+        await provision.streams(spine, [STREAM])
         made = dataclasses.replace(policy or CONSUMER, **changes)
         if policy is not None:
-            await consumer.ensure(spine, made)
+            await provision.durable(spine, made)
         return spine, made
 
 

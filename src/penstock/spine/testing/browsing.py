@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import AsyncGenerator
 
-from penstock.spine import consumer, ports, stream
+from penstock.spine import consumer, ports, provision, stream
 from penstock.spine.testing.bench import STREAM, Bench, Inbox, rejection, write
 
 
@@ -102,7 +102,9 @@ class Browsing:
 
     async def test_a_work_queue_is_not_for_browsing(self, bench: Bench) -> None:
         spine = await bench.connect()
-        await stream.ensure(spine, [stream.StreamPolicy("WORK", ("tenant.*.work.>",), "jobs", retention="workqueue")])
+        await provision.streams(
+            spine, [stream.StreamPolicy("WORK", ("tenant.*.work.>",), "jobs", retention="workqueue")]
+        )
         assert (await rejection(_next(spine.browse("WORK", ">", after=0)))).code == "not_browsable"
 
     async def test_what_is_no_pattern_is_rejected(self, bench: Bench) -> None:
@@ -135,7 +137,7 @@ class Browsing:
         await write(spine, [1])
         async with contextlib.aclosing(spine.browse(STREAM.name, ">", after=0)) as entries:
             await bench.result(_next(entries))
-            await consumer.ensure(spine, consumer.ConsumerPolicy("made", STREAM.name, ">"))
+            await provision.durable(spine, consumer.ConsumerPolicy("made", STREAM.name, ">"))
         assert await spine.backlog(STREAM.name, "made") == (1, 0)
 
 

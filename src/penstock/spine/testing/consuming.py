@@ -5,7 +5,7 @@ import contextlib
 from datetime import UTC, datetime
 
 from penstock.base import errors
-from penstock.spine import consumer, ports, stream
+from penstock.spine import consumer, ports, provision, stream
 from penstock.spine.testing.bench import CONSUMER, STREAM, Bench, Inbox, letter, rejection, unavailability, write
 
 
@@ -151,7 +151,7 @@ class Consuming:
     async def test_two_durables_each_get_everything(self, bench: Bench) -> None:
         spine, policy = await bench.letters()
         other = consumer.ConsumerPolicy("other", STREAM.name, policy.filter)
-        await consumer.ensure(spine, other)
+        await provision.durable(spine, other)
         inboxes = [Inbox(), Inbox()]
         for each, inbox in zip((policy, other), inboxes, strict=True):
             await spine.consume(each, inbox, window=50)
@@ -162,7 +162,7 @@ class Consuming:
     async def test_a_filter_narrows_to_a_tenant_and_a_topic(self, bench: Bench) -> None:
         spine, _ = await bench.letters(None)
         wanted = consumer.ConsumerPolicy("acme_only", STREAM.name, "tenant.acme.letters.*.urgent")
-        await consumer.ensure(spine, wanted)
+        await provision.durable(spine, wanted)
         inbox = Inbox()
         await spine.consume(wanted, inbox, window=10)
         await write(spine, [1], tenant="acme", topic="a.urgent")
@@ -178,7 +178,7 @@ class Consuming:
         spine, _ = await bench.letters(None)
         await write(spine, [1, 2])
         policy = consumer.ConsumerPolicy("late", STREAM.name, CONSUMER.filter, deliver_new=True)
-        await consumer.ensure(spine, policy)
+        await provision.durable(spine, policy)
         await write(spine, [3, 4])
         inbox = Inbox()
         await spine.consume(policy, inbox, window=10)
@@ -196,9 +196,9 @@ class Consuming:
         work = stream.StreamPolicy(
             "WORK", ("tenant.*.work.>",), "jobs", retention="workqueue", discard="new", max_bytes=4096
         )
-        await stream.ensure(spine, [work])
+        await provision.streams(spine, [work])
         policy = consumer.ConsumerPolicy("worker", "WORK", "tenant.*.work.>")
-        await consumer.ensure(spine, policy)
+        await provision.durable(spine, policy)
         job = ports.Outgoing("WORK", "tenant.acme.work.a", "k", {}, b"x" * 1500)
         for _ in range(2):
             await spine.publish(job)

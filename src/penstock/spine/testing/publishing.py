@@ -5,7 +5,7 @@ import dataclasses
 from typing import Any
 
 from penstock.base import errors
-from penstock.spine import ports, stream
+from penstock.spine import ports, provision
 from penstock.spine.testing.bench import STREAM, Bench, letter, rejection, unavailability, write
 
 
@@ -44,7 +44,7 @@ class Publishing:
 
     async def test_the_same_id_is_stored_again_after_the_duplicate_window(self, bench: Bench) -> None:
         spine = await bench.connect()
-        await stream.ensure(spine, [dataclasses.replace(STREAM, duplicate_window_s=0.2)])
+        await provision.streams(spine, [dataclasses.replace(STREAM, duplicate_window_s=0.2)])
         await spine.publish(letter(1))
         published: list[ports.Published] = []
 
@@ -152,7 +152,7 @@ class Publishing:
 
     async def test_a_stream_that_refuses_when_full_is_unavailable(self, bench: Bench) -> None:
         spine = await bench.connect()
-        await stream.ensure(spine, [dataclasses.replace(STREAM, max_bytes=4096, discard="new")])
+        await provision.streams(spine, [dataclasses.replace(STREAM, max_bytes=4096, discard="new")])
         refused: list[errors.Unavailable] = []
         for number in range(20):
             try:
@@ -165,7 +165,7 @@ class Publishing:
 
     async def test_a_stream_that_forgets_when_full_forgets_the_oldest(self, bench: Bench) -> None:
         spine = await bench.connect()
-        await stream.ensure(spine, [dataclasses.replace(STREAM, max_bytes=4096)])
+        await provision.streams(spine, [dataclasses.replace(STREAM, max_bytes=4096)])
         for number in range(20):
             await spine.publish(letter(number, body=b"x" * 500))
         kept = await read(bench, spine, 1)
@@ -173,7 +173,7 @@ class Publishing:
 
     async def test_old_messages_are_forgotten(self, bench: Bench) -> None:
         spine = await bench.connect()
-        await stream.ensure(spine, [dataclasses.replace(STREAM, max_age_s=0.3, duplicate_window_s=0.2)])
+        await provision.streams(spine, [dataclasses.replace(STREAM, max_age_s=0.3, duplicate_window_s=0.2)])
         await write(spine, [1, 2])
         await bench.elapse(1.0)
         await write(spine, [3])

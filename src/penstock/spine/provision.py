@@ -1,0 +1,47 @@
+"""Create-or-validate: start-up makes what is missing and never changes, let alone destroys, what exists.
+
+What exists may hold more than its policy asks (more subjects, higher limits, a longer window) but never less; anything
+else is told field by field, and nothing runs on it.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+from penstock.base import errors
+from penstock.spine import consumer, ports, stream
+
+
+async def streams(
+    spine: ports.Administration,
+    policies: Sequence[stream.StreamPolicy] = stream.STREAMS,
+    *,
+    replicas: int | None = None,
+) -> list[str]:
+    """See to these streams, with another number of replicas if one is given; returns the names of those created.
+
+    Raises Rejected `stream_differs` with every difference; nothing has been changed then.
+    """
+    wanted = [dataclasses.replace(p, replicas=replicas) if replicas else p for p in policies]
+    found = {policy.name: await spine.describe_stream(policy.name) for policy in wanted}
+    wrong = [d for policy in wanted if (have := found[policy.name]) for d in stream.differences(policy, have)]
+    if wrong:
+        raise errors.Rejected("stream_differs", "; ".join(map(str, wrong)), hint="Nothing was changed.")
+    missing = [policy for policy in wanted if found[policy.name] is None]
+    for policy in missing:
+        await spine.create_stream(policy)
+    return [policy.name for policy in missing]
+
+
+async def durable(spine: ports.Administration, policy: consumer.ConsumerPolicy) -> bool:
+    """See to this durable; True when it was created. Raises Rejected `consumer_differs` with every difference."""
+    found = await spine.describe_consumer(policy.stream, policy.name)
+    if found is None:
+        await spine.create_consumer(policy)
+        return True
+    if wrong := list(consumer.differences(policy, found)):
+        raise errors.Rejected(
+            "consumer_differs",
+            "; ".join(map(str, wrong)),
+            hint="Change it back, or delete the durable once it is drained; nothing was changed.",
+        )
+    return False
