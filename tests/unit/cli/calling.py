@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import os
+import signal
 import sys
 from collections.abc import Generator, Mapping
 from typing import Any
@@ -37,6 +38,8 @@ def call(*arguments: str, environ: Mapping[str, str] | None = None) -> Outcome:
     with contextlib.ExitStack() as stack:
         stack.enter_context(_environment(environ or {}))
         stack.enter_context(_arguments(arguments))
+        for number in (signal.SIGINT, signal.SIGTERM):  # a verb is a process, and leaves its own handlers behind
+            stack.callback(signal.signal, number, signal.getsignal(number))
         stack.enter_context(contextlib.redirect_stdout(streams[0]))
         stack.enter_context(contextlib.redirect_stderr(streams[1]))
         try:
