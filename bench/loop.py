@@ -90,7 +90,7 @@ async def _process(part: str, environ: Mapping[str, str]) -> AsyncGenerator[str]
 def _environment() -> "contextlib.AbstractContextManager[dict[str, str]]":
     """A data folder that is gone afterwards, in an environment without the user's own settings."""
     with server_testing.temporary_folder() as folder:
-        kept = dict(os.environ)
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
         yield {
             **kept,
             "PENSTOCK_DATA": str(folder / "data"),

@@ -13,6 +13,7 @@ from penstock.edge import settings as edge_settings
 from penstock.sealing import keys
 from penstock.sealing import settings as sealing_settings
 from penstock.servers import settings as servers_settings
+from penstock.spine import settings as spine_settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Configuration:
     servers: servers_settings.ServersSettings
     database: database_settings.DatabaseSettings
     sealing: sealing_settings.SealingSettings
+    spine: spine_settings.SpineSettings
     edge: edge_settings.EdgeSettings
     channels: channels_settings.ChannelsSettings
     telemetry: TelemetrySettings
@@ -46,6 +48,7 @@ ROOMS: Mapping[str, type[Any]] = {
     "servers": servers_settings.ServersSettings,
     "database": database_settings.DatabaseSettings,
     "sealing": sealing_settings.SealingSettings,
+    "spine": spine_settings.SpineSettings,
     "edge": edge_settings.EdgeSettings,
     "channels": channels_settings.ChannelsSettings,
     "telemetry": TelemetrySettings,

@@ -33,7 +33,7 @@ async def run(names: Sequence[str], found: configuration.Configuration, environ:
         probe = probes.Probes({"postgres": joined.check, "nats": lambda: _connected(transport)})
         server = edge_wiring.EdgeServer(found.edge, parts.mounts, probe, listener=_inherited(environ))
         running = tasks.Tasks()
-        consuming = running.once("consumers", _consume(transport, parts))
+        consuming = running.once("consumers", _consume(transport, parts, found.spine.replicas))
         for publisher in parts.publishers.values():
             await publisher.start()
         serving = asyncio.create_task(server.serve())
@@ -70,12 +70,12 @@ async def _opened(found: configuration.Configuration, stopping: asyncio.Event) -
                 return
 
 
-async def _consume(transport: ports.Spine, parts: roles.Parts) -> None:
+async def _consume(transport: ports.Spine, parts: roles.Parts, replicas: int) -> None:
     """Make streams and durables when the server is there, which may be later than us, and start the workers."""
     failures = 0
     while True:
         try:
-            await provision.streams(transport)
+            await provision.streams(transport, replicas=replicas)
             for policy, worker in parts.workers:
                 await provision.durable(transport, policy)
                 if worker not in parts.started:

@@ -36,8 +36,9 @@ class Parts:
         handle: workers.Handler,
         lane_of: Callable[[ports.Delivery], str] | None = None,
     ) -> None:
-        """Take deliveries of a durable consumer to a handler."""
-        self.workers.append((policy, workers.Worker(self.spine, policy, handle, lane_of=lane_of)))
+        """Take deliveries of a durable consumer, as the settings tune it, to a handler."""
+        tuned = self.settings.spine.tuned(policy)
+        self.workers.append((tuned, workers.Worker(self.spine, tuned, handle, lane_of=lane_of)))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

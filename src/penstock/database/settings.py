@@ -9,7 +9,7 @@ from penstock.base import errors
 class DatabaseSettings:
     """The pool of one process."""
 
-    connections: int = 8
+    connections: int = 16
     """Connections to Postgres that one process holds at most; one more per publisher for its lease."""
 
     def __post_init__(self) -> None:

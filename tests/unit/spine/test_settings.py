@@ -1,0 +1,43 @@
+"""Consumers can be tuned by settings; what cannot work, or is not theirs to change, is refused by name."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from penstock.base import errors
+from penstock.base import settings as base_settings
+from penstock.spine import consumer, settings
+
+
+def test_an_override_changes_its_durable_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "penstock.toml"
+    path.write_text("[spine.consumers.outbound]\nconcurrency = 128\nbackoff_s = [1, 2.5]\n")
+    found = base_settings.load(settings.SpineSettings, "spine", base_settings.read_file(path), {})
+    tuned = found.tuned(consumer.OUTBOUND)
+    assert (tuned.concurrency, tuned.backoff_s) == (128, (1.0, 2.5))
+    assert tuned.name == consumer.OUTBOUND.name
+    assert found.tuned(consumer.QUARANTINE) == consumer.QUARANTINE
+
+
+@pytest.mark.parametrize(
+    ("consumers", "field"),
+    [
+        ({"outbond": {"attempts": 1}}, "spine.consumers.outbond"),
+        ({"outbound": {"stream": "OTHER"}}, "spine.consumers.outbound.stream"),
+        ({"outbound": {"attempts": "many"}}, "spine.consumers.outbound.attempts"),
+        ({"outbound": {"attempts": True}}, "spine.consumers.outbound.attempts"),
+        ({"outbound": {"backoff_s": 3}}, "spine.consumers.outbound.backoff_s"),
+        ({"outbound": {"concurrency": 5000}}, "concurrency"),
+        ({"outbound": {"attempts": 0}}, "attempts"),
+    ],
+)
+def test_what_cannot_work_is_refused_naming_the_field(consumers: dict[str, Any], field: str) -> None:
+    with pytest.raises(errors.Rejected) as refused:
+        settings.SpineSettings(consumers=consumers)
+    assert refused.value.field == field
+
+
+def test_streams_have_an_odd_number_of_copies() -> None:
+    with pytest.raises(errors.Rejected):
+        settings.SpineSettings(replicas=2)
