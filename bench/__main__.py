@@ -8,12 +8,14 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import catalogue, frame
+from penstock.base import telemetry
 
 RESULTS = Path(__file__).resolve().parent / "out" / "results.json"
 
 
 def main(arguments: list[str], results_path: Path = RESULTS) -> int:
     """0 when every chosen benchmark ran, 1 when one failed, 2 when the name is unknown."""
+    telemetry.configure_logs(level="error")
     only = ",".join(argument.removeprefix("ONLY=") for argument in arguments)
     console = Console()
     try:
@@ -26,7 +28,7 @@ def main(arguments: list[str], results_path: Path = RESULTS) -> int:
     with console.status("") as status:
         for benchmark in benchmarks:
             try:
-                results.append(frame.run(benchmark, on_run=status.update))
+                results += frame.run(benchmark, on_run=status.update)
             except Exception:  # noqa: BLE001 - one failure must not lose the numbers of the others
                 failed.append(benchmark.name)
                 console.print(traceback.format_exc(), markup=False)

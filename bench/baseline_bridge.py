@@ -21,11 +21,12 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any
 
 import asyncpg
 import httpx
 import nats
+import nats.errors
+import nats.js.api
 import uvicorn
 import uvloop
 from nats.aio.client import Client
@@ -74,7 +75,7 @@ def headers_of(message_id: str, kind: str, trace: str = "", correlation: str = "
 class Bridge:
     """Between the platform and the bus, for one account."""
 
-    def __init__(self, secret: str, platform_url: str, pool: "asyncpg.Pool[Any]", bus: JetStreamContext) -> None:
+    def __init__(self, secret: str, platform_url: str, pool: asyncpg.Pool, bus: JetStreamContext) -> None:
         self._key = base64.b64decode(secret.removeprefix("whsec_"))
         self._platform_url, self._pool, self._bus = platform_url, pool, bus
         self._http = httpx.AsyncClient(timeout=10, limits=httpx.Limits(max_connections=128))
@@ -188,7 +189,7 @@ async def serve_bridge(stop: asyncio.Event) -> None:
             uvicorn.Config(application, port=0, loop="none", http="httptools", log_config=None, access_log=False)
         )
         serving = asyncio.create_task(server.serve())
-        while not server.started:
+        while not server.started:  # noqa: ASYNC110 - uvicorn tells it no other way
             await asyncio.sleep(0.01)
         tell(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/webhook")
         await stop.wait()

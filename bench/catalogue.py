@@ -1,5 +1,5 @@
 """The list of benchmarks that `make bench` runs, in this order."""
 
-from bench import frame
+from bench import frame, loop
 
-BENCHMARKS: tuple[frame.Benchmark, ...] = ()
+BENCHMARKS: tuple[frame.Benchmark, ...] = (loop.BENCHMARK,)

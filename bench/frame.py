@@ -9,7 +9,7 @@ import gc
 import json
 import math
 import statistics
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,7 +18,17 @@ import uvloop
 
 FEWEST_RUNS = 3
 
-Measure = Callable[[], Awaitable[float]]
+Direction = Literal["higher", "lower"]
+Measure = Callable[[], Awaitable[float | Sequence[float]]]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What a number is called, its unit, and which direction is good."""
+
+    name: str
+    unit: str
+    better: Direction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,22 +36,29 @@ class Benchmark:
     """One number, measured on our code and, where there is one, on what people would use instead.
 
     `ours` and `baseline` each do the whole work once, set-up included, and return the number in `unit`; they must use
-    the same headers, bodies, stream settings and durability. `better` says which direction is good.
+    the same headers, bodies, stream settings and durability. `better` says which direction is good. Where the same work
+    gives more numbers, `also` names them, and each run returns them all, in order, the benchmark's own first.
     """
 
     name: str
     unit: str
-    better: Literal["higher", "lower"]
+    better: Direction
     ours: Measure
     baseline: Measure | None = None
     baseline_name: str | None = None
     runs: int = FEWEST_RUNS
+    also: tuple[Figure, ...] = ()
 
     def __post_init__(self) -> None:
         if self.runs < FEWEST_RUNS:
             raise ValueError(f"{self.name}: fewer than {FEWEST_RUNS} runs have no median worth reporting")
         if (self.baseline is None) != (self.baseline_name is None):
             raise ValueError(f"{self.name}: a baseline has a name, and a name needs a baseline")
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """Every number that a run returns, in order."""
+        return (Figure(self.name, self.unit, self.better), *self.also)
 
 
 @dataclass(frozen=True)
@@ -62,49 +79,60 @@ class UnknownBenchmark(Exception):
 
 
 def chosen(benchmarks: Iterable[Benchmark], only: str) -> list[Benchmark]:
-    """All of them, or those that `only` names (separated by commas); raises UnknownBenchmark."""
+    """All of them, or those that give what `only` names (separated by commas); raises UnknownBenchmark."""
     everything = list(benchmarks)
     names = [name.strip() for name in only.split(",") if name.strip()]
-    known = {benchmark.name for benchmark in everything}
+    known = {figure.name for benchmark in everything for figure in benchmark.figures}
     for name in names:
         if name not in known:
             raise UnknownBenchmark(f"no benchmark is called {name!r}; there are: {', '.join(sorted(known)) or 'none'}")
-    return [benchmark for benchmark in everything if not names or benchmark.name in names]
+    return [one for one in everything if not names or any(figure.name in names for figure in one.figures)]
 
 
-def run(benchmark: Benchmark, on_run: Callable[[str], None] = lambda _: None) -> Result:
-    """Measure ours and the baseline in turn, `runs` times each. `on_run` hears which of them is about to run."""
-    ours: list[float] = []
-    baseline: list[float] = []
+def run(benchmark: Benchmark, on_run: Callable[[str], None] = lambda _: None) -> list[Result]:
+    """Measure ours and the baseline in turn, `runs` times each; one result for each of the benchmark's figures.
+
+    `on_run` hears which of them is about to run.
+    """
+    ours: list[tuple[float, ...]] = []
+    baseline: list[tuple[float, ...]] = []
     for number in range(1, benchmark.runs + 1):
         on_run(f"{benchmark.name}: ours, run {number} of {benchmark.runs}")
         ours.append(_measure(benchmark.ours))
         if benchmark.baseline is not None:
             on_run(f"{benchmark.name}: {benchmark.baseline_name}, run {number} of {benchmark.runs}")
             baseline.append(_measure(benchmark.baseline))
+    return [
+        _result(benchmark, figure, [one[place] for one in ours], [one[place] for one in baseline])
+        for place, figure in enumerate(benchmark.figures)
+    ]
+
+
+def _result(benchmark: Benchmark, figure: Figure, ours: list[float], baseline: list[float]) -> Result:
     middle = statistics.median(ours)
     middle_of_baseline = statistics.median(baseline) if baseline else None
     return Result(
-        name=benchmark.name,
-        unit=benchmark.unit,
+        name=figure.name,
+        unit=figure.unit,
         ours=middle,
         baseline=middle_of_baseline,
         baseline_name=benchmark.baseline_name,
-        ratio=None if middle_of_baseline is None else ratio(middle, middle_of_baseline, benchmark.better),
+        ratio=None if middle_of_baseline is None else ratio(middle, middle_of_baseline, figure.better),
         runs=benchmark.runs,
     )
 
 
-def _measure(work: Measure) -> float:
-    async def once() -> float:
+def _measure(work: Measure) -> tuple[float, ...]:
+    async def once() -> float | Sequence[float]:
         return await work()
 
     gc.collect()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return float(runner.run(once()))
+        measured = runner.run(once())
+    return tuple(map(float, measured)) if isinstance(measured, Sequence) else (float(measured),)
 
 
-def ratio(ours: float, baseline: float, better: Literal["higher", "lower"]) -> float | None:
+def ratio(ours: float, baseline: float, better: Direction) -> float | None:
     """How many times better `ours` is: 2.0 is twice as good in either direction. None when that is no finite number."""
     above, below = (ours, baseline) if better == "higher" else (baseline, ours)
     if below == 0:

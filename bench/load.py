@@ -5,9 +5,11 @@ time to send it; so a system that falls behind cannot hide it by being asked mor
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import statistics
 import time
+from collections.abc import Sequence
 
 from penstock.channels.testing import webhook_platform, webhook_sender, webhook_simulator
 
@@ -16,8 +18,8 @@ from penstock.channels.testing import webhook_platform, webhook_sender, webhook_
 class Load:
     """One message each `1 / rate_per_s` seconds, in `conversations` that take turns.
 
-    What is due in the first `warm_up_s` is answered and counted like the rest, but its latency is not looked at. After
-    the last message `drain_s` remain until every answer must have come.
+    The first `warm_up_s` open connections and fill caches: their answers are waited for and counted, their latencies
+    are not looked at. After the last message `drain_s` remain until every answer must have come.
     """
 
     rate_per_s: float = 500.0
@@ -29,7 +31,12 @@ class Load:
     @property
     def count(self) -> int:
         """Messages in all."""
-        return round(self.rate_per_s * (self.warm_up_s + self.measured_s))
+        return self.warm_up_count + round(self.rate_per_s * self.measured_s)
+
+    @property
+    def warm_up_count(self) -> int:
+        """Messages of the warm-up."""
+        return round(self.rate_per_s * self.warm_up_s)
 
 
 class Unkept(Exception):
@@ -43,29 +50,33 @@ def simulator() -> tuple[webhook_simulator.WebhookSimulator, str]:
 
 
 async def offer(platform: webhook_simulator.WebhookSimulator, load: Load) -> list[float]:
-    """Say everything when it is due, wait for all answers, and return sorted latencies in ms.
+    """Warm up, say everything when it is due, wait for all answers, and return sorted latencies in ms.
 
     `platform` is connected to what answers `You said: <text>` to every message. Raises Unkept.
     """
-    arrived = platform.arrivals
-    begin_s = time.perf_counter() + 0.1
+    posts = await _say(platform, load, range(load.warm_up_count))
+    begin_s = time.perf_counter()
+    posts += await _say(platform, load, range(load.warm_up_count, load.count))
+    refused = [post.status for post in posts if not post.ok]
+    if refused or platform.faults:
+        raise Unkept(f"{len(refused)} webhooks not taken (status {refused[:5]}), faults {platform.faults[:5]}")
+    return latencies_ms(platform.arrivals, begin_s, load)
+
+
+async def _say(platform: webhook_simulator.WebhookSimulator, load: Load, numbers: range) -> list[webhook_sender.Posted]:
+    """Say these messages, each when it is due, and wait until as many answers have come as messages were ever said."""
+    begin_s = time.perf_counter()
     posts: list[asyncio.Task[webhook_sender.Posted]] = []
-    while len(posts) < load.count:
+    for number in numbers:
         ahead_s = begin_s + len(posts) / load.rate_per_s - time.perf_counter()
         if ahead_s > 0:
             await asyncio.sleep(ahead_s)
-        number = len(posts)
         posts.append(asyncio.create_task(platform.say(f"room-{number % load.conversations}", text(number))))
-    try:
-        await platform.until(lambda: len(arrived) - platform.duplicates >= load.count, timeout_s=load.drain_s)
-    except TimeoutError:
-        pass  # `latencies_ms` says how many are missing
-    finally:
-        posted = await asyncio.gather(*posts)
-    refused = [post.status for post in posted if not post.ok]
-    if refused or platform.faults:
-        raise Unkept(f"{len(refused)} webhooks not taken (status {refused[:5]}), faults {platform.faults[:5]}")
-    return latencies_ms(arrived, begin_s, load)
+    with contextlib.suppress(TimeoutError):  # `latencies_ms` says what is missing
+        await platform.until(
+            lambda: len(platform.arrivals) - platform.duplicates >= numbers.stop, timeout_s=load.drain_s
+        )
+    return await asyncio.gather(*posts)
 
 
 def text(number: int) -> str:
@@ -73,8 +84,11 @@ def text(number: int) -> str:
     return f"message {number}"
 
 
-def latencies_ms(arrivals: "list[webhook_platform.Arrival] | tuple[webhook_platform.Arrival, ...]", begin_s: float, load: Load) -> list[float]:
-    """From when each measured message was due until its answer arrived, in ms, sorted. Raises Unkept."""
+def latencies_ms(arrivals: Sequence[webhook_platform.Arrival], begin_s: float, load: Load) -> list[float]:
+    """From when each measured message was due until its answer arrived, in ms, sorted. Raises Unkept.
+
+    `begin_s` is when the first of them was due.
+    """
     answered: dict[str, float] = {}
     for arrival in arrivals:
         if not arrival.duplicate and answered.setdefault(arrival.command.text, arrival.at_s) != arrival.at_s:
@@ -82,10 +96,8 @@ def latencies_ms(arrivals: "list[webhook_platform.Arrival] | tuple[webhook_platf
     expected = [f"You said: {text(number)}" for number in range(load.count)]
     if missing := [one for one in expected if one not in answered]:
         raise Unkept(f"{len(missing)} of {load.count} messages have no answer, the first is {missing[0]!r}")
-    first = round(load.rate_per_s * load.warm_up_s)
-    return sorted(
-        (answered[expected[number]] - begin_s - number / load.rate_per_s) * 1000 for number in range(first, load.count)
-    )
+    measured = expected[load.warm_up_count :]
+    return sorted((answered[one] - begin_s - place / load.rate_per_s) * 1000 for place, one in enumerate(measured))
 
 
 def percentile(values: list[float], percent: int) -> float:

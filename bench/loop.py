@@ -8,19 +8,25 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from pathlib import Path
 
-from bench import load
+from bench import frame, load
 from penstock.app import apps, configuration, examples, house, up
 from penstock.base import settings
-from penstock.channels.testing import webhook_simulator
 from penstock.servers import embedded
 from penstock.servers import testing as server_testing
 
+OFFERED = load.Load()
 TENANT = "bench"
 REPOSITORY = Path(__file__).resolve().parents[1]
 STARTS_S = 20.0
+
+
+async def _percentiles(loop: Callable[[load.Load], Awaitable[list[float]]]) -> tuple[float, float]:
+    """p99 and p50 of the load that is offered."""
+    latencies_ms = await loop(OFFERED)
+    return load.percentile(latencies_ms, 99), load.percentile(latencies_ms, 50)
 
 
 async def ours(offered: load.Load) -> list[float]:
@@ -87,7 +93,7 @@ async def _process(part: str, environ: Mapping[str, str]) -> AsyncGenerator[str]
 
 
 @contextlib.contextmanager
-def _environment() -> "contextlib.AbstractContextManager[dict[str, str]]":
+def _environment() -> Generator[dict[str, str]]:
     """A data folder that is gone afterwards, in an environment without the user's own settings."""
     with server_testing.temporary_folder() as folder:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
@@ -98,3 +104,15 @@ def _environment() -> "contextlib.AbstractContextManager[dict[str, str]]":
             "PENSTOCK_TELEMETRY__LOG_LEVEL": "error",
             "PENSTOCK_SDK__LOG_LEVEL": "error",
         }
+
+
+BENCHMARK = frame.Benchmark(
+    name="loop_p99",
+    unit="ms",
+    better="lower",
+    ours=lambda: _percentiles(ours),
+    baseline=lambda: _percentiles(bridge),
+    baseline_name="Starlette + asyncpg + nats-py + httpx",
+    also=(frame.Figure("loop_p50", "ms", "lower"),),
+)
+"""From the moment a message is due to the arrival of its answer, at 500 conversations a second."""

@@ -1,7 +1,7 @@
 """Writes the reference pages from the code, so that they cannot say something else.
 
-`python docs/generate.py` writes below `docs/reference`: `settings.md` (each field with the docstring under it), `cli.md`
-(what `--help` says), `metrics.md` (each metric with its meaning and remedy), `streams.md` (the tables of streams, durable
+`python docs/generate.py` writes below `docs/reference`: `settings.md` (each field with the docstring under it),
+`cli.md` (what `--help` says), `metrics.md` (meaning and remedy of each), `streams.md` (the tables of streams, durable
 consumers and routes) and `errors.md` (every stable code). `--check` compares, names the pages that differ and exits 1.
 """
 
@@ -36,9 +36,9 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Defaults, then the TOML file that `PENSTOCK_CONFIG` names (a table per room), then the environment. An unknown",
-        "name is refused, in the file and in the environment. `[sdk]` is read by the process of an app, from its",
-        "environment only.",
+        "Defaults, then the TOML file that `PENSTOCK_CONFIG` names (a table per room), then the environment. An",
+        "unknown name is refused, in the file and in the environment. `[sdk]` is read by the process of an app, from",
+        "its environment only.",
     ]
     for room, kind in {**configuration.ROOMS, "sdk": sdk_settings.SdkSettings}.items():
         lines += ["", f"## `[{room}]`", "", inspect.getdoc(kind) or "", ""]
@@ -176,7 +176,7 @@ def _routes() -> list[str]:
     return [
         *table(("route", "message", "stream", "subject", f"`{context.MESSAGE_ID}`"), rows),
         "",
-        f"Headers of each: `{context.TENANT}`, `{context.CORRELATION}`, `{context.TRACEPARENT}`, `{context.MESSAGE_ID}`, "
+        f"Headers: `{context.TENANT}`, `{context.CORRELATION}`, `{context.TRACEPARENT}`, `{context.MESSAGE_ID}`,",
         f"`{context.MESSAGE_TYPE}`; where others may read also `{context.CORRELATION_PLAIN}` and `{context.TRACE}`.",
     ]
 

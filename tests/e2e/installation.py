@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -165,9 +166,16 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody listens on, so that an installation comes back under the same one."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
+    """A TCP port of loopback that nobody uses, so that an installation comes back under the same one.
+
+    Below those that the system gives to outgoing connections: one of them could take it before we do.
+    """
+    while True:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_server(("127.0.0.1", random.randrange(20_000, 32_000))) as free,
+        ):
+            return free.getsockname()[1]
 
 
 async def run(environ: Mapping[str, str], *arguments: str, stdin: str = "") -> tuple[int, str, str]:

@@ -169,15 +169,22 @@ async def test_requests_wait_while_a_killed_core_is_replaced(folder: Path, capsy
                 print(f"\n  core killed: the longest request took {longest_s:.2f} s", end="")
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(90)
-async def test_interrupting_stops_everything(folder: Path) -> None:
+@pytest.mark.parametrize(
+    "numbers",
+    [(signal.SIGINT,), (signal.SIGHUP,), (signal.SIGINT, signal.SIGINT)],
+    ids=["Ctrl-C", "closed terminal", "Ctrl-C twice"],
+)
+async def test_interrupting_stops_everything(folder: Path, numbers: tuple[signal.Signals, ...]) -> None:
     environ = installation.environment(folder)
     async with installation.up(environ) as running:
         assert len(processes.using(running.data)) >= 4, "up, core, nats-server, Postgres"
-        running.signal(signal.SIGINT)
+        for number in numbers:
+            running.signal(number)
+            await asyncio.sleep(0.05)
         assert await running.ended() == 0
-        await processes.gone(folder, timeout_s=1)
+        # The core of somebody impatient drains by itself: nobody waited for it.
+        await processes.gone(folder, timeout_s=1 if len(numbers) == 1 else 30)
         assert not (running.data / "run" / "endpoints.json").exists()
     code, _, err = await installation.run(environ, "tenant", "ls")
     assert code == 75
@@ -187,7 +194,6 @@ async def test_interrupting_stops_everything(folder: Path) -> None:
 _NOT_RUNNING = "no installation is running in this data folder. Start one with 'penstock up'."
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize("at", ["run", "run/nats.json", "run/postgres.json", "run/endpoints.json"])
 async def test_interrupting_a_start_leaves_nothing(folder: Path, at: str) -> None:
@@ -199,4 +205,14 @@ async def test_interrupting_a_start_leaves_nothing(folder: Path, at: str) -> Non
     finally:
         await command.close()
     assert "Traceback" not in command.err
+    await processes.gone(folder, timeout_s=1)
+
+
+@pytest.mark.timeout(90)
+async def test_a_database_that_is_not_there_is_said_in_one_line(folder: Path) -> None:
+    url = f"postgresql://penstock:secret@127.0.0.1:{installation.free_port()}/penstock"
+    code, line = await refused(installation.environment(folder, PENSTOCK_POSTGRES_URL=url))
+    assert code == 75
+    assert line.startswith("penstock: the database does not answer.")
+    assert "secret" not in line
     await processes.gone(folder, timeout_s=1)

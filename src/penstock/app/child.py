@@ -17,15 +17,17 @@ from penstock.base import tasks, telemetry
 
 LISTEN_FD: Final = "PENSTOCK_LISTEN_FD"
 LIFELINE_FD: Final = "PENSTOCK_LIFELINE_FD"
+PROGRAM: Final = (sys.executable, "-m", "penstock", "run")
+"""What runs roles; their names follow."""
 
 _log = telemetry.logger("app.child")
 
 
 class Child:
-    """One `penstock run <role>...`, started again with a growing pause whenever it ends by itself."""
+    """One process, such as `penstock run <role>...`, started again with a growing pause whenever it ends by itself."""
 
-    def __init__(self, roles: Sequence[str], environ: Mapping[str, str], listener: socket.socket) -> None:
-        self._roles, self._environ, self._listener = roles, environ, listener
+    def __init__(self, arguments: Sequence[str], environ: Mapping[str, str], listener: socket.socket) -> None:
+        self._arguments, self._environ, self._listener = arguments, environ, listener
         self._process: asyncio.subprocess.Process | None = None
         self._lifeline, self._parent_end = os.pipe()
         self._stopping = False
@@ -46,11 +48,7 @@ class Child:
         descriptors = {LISTEN_FD: self._listener.fileno(), LIFELINE_FD: self._lifeline}
         environ = {**self._environ, **{name: str(number) for name, number in descriptors.items()}}
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "penstock",
-            "run",
-            *self._roles,
+            *self._arguments,
             env=environ,
             stdin=asyncio.subprocess.DEVNULL,
             pass_fds=tuple(descriptors.values()),

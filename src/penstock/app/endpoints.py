@@ -50,7 +50,7 @@ def read(data_folder: Path) -> Endpoints:
         raise errors.Rejected(
             "not_yours", f"{data_folder / FILE} belongs to another user", hint="Use the user that ran 'penstock up'."
         ) from None
-    except (ValueError, TypeError):
+    except (OSError, ValueError, TypeError):
         raise errors.Rejected("bad_endpoints", f"{data_folder / FILE} is not what this build writes") from None
 
 

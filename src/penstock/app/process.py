@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import signal
 import socket
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
@@ -25,6 +24,7 @@ async def run(names: Sequence[str], found: configuration.Configuration, environ:
     """
     chosen = roles.select(names)
     telemetry.configure_logs(level=found.telemetry.log_level)
+    telemetry.trace_as_configured()
     stopping = _told_to_stop(environ)
     async with _opened(found, stopping) as joined, _spine(found) as transport:
         parts = roles.Parts(joined, transport, found)
@@ -117,9 +117,9 @@ def _inherited(environ: Mapping[str, str]) -> socket.socket | None:
 
 
 def _told_to_stop(environ: Mapping[str, str]) -> asyncio.Event:
-    """Set on SIGTERM, SIGINT, or when the parent that holds the lifeline is gone."""
+    """Set on SIGTERM, SIGINT, SIGHUP, or when the parent that holds the lifeline is gone."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in tasks.ending_signals():
         loop.add_signal_handler(number, stop.set)
     lifeline = environ.get(child.LIFELINE_FD)
     if lifeline:

@@ -8,14 +8,13 @@ import asyncio
 import contextlib
 import dataclasses
 import os
-import signal
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from penstock.app import child, configuration, endpoints, house, schema
-from penstock.base import errors, settings, telemetry
+from penstock.base import errors, settings, tasks, telemetry
 from penstock.database import migrations, roles
 from penstock.edge import wiring as edge_wiring
 from penstock.sealing import keys
@@ -62,7 +61,7 @@ async def running(
         )
         async with house.opened(found, where.postgres_url):
             pass  # what the core would refuse (a wrong sealing key) is said here, and not by a core that keeps ending
-        core = child.Child(ROLES, _core_environ(variables, at, where, place), listener)
+        core = child.Child((*child.PROGRAM, *ROLES), _core_environ(variables, at, where, place), listener)
         await core.start()
         stack.push_async_callback(core.stop, found.edge.drain_s + 15)
         await _until_ready(where, core)
@@ -133,7 +132,7 @@ async def _until_ready(where: endpoints.Endpoints, core: child.Child) -> None:
 
 
 async def run(found: configuration.Configuration, say: Callable[[Any], None], *, as_json: bool) -> None:
-    """Run until SIGTERM or SIGINT; `say` prints where everything is once it is ready, and the end.
+    """Run until SIGTERM, SIGINT or SIGHUP; `say` prints where everything is once it is ready, and the end.
 
     The first signal cancels whatever this does, starting included; what was started is stopped in order. A second one
     cancels the stopping.
@@ -147,7 +146,7 @@ async def run(found: configuration.Configuration, say: Callable[[Any], None], *,
         if main is not None:
             main.cancel()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in tasks.ending_signals():
         loop.add_signal_handler(number, stop)
     begun = time.perf_counter()
     try:

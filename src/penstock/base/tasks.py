@@ -6,6 +6,7 @@ started here instead.
 
 import asyncio
 import random
+import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -26,6 +27,12 @@ crashes = telemetry.counter(
 def backoff_s(attempt: int, *, first_s: float = 0.1, most_s: float = 10.0) -> float:
     """Seconds to wait before try number `attempt` (from 1): doubling, capped, with full jitter's upper half."""
     return min(most_s, first_s * 2 ** min(attempt - 1, 32)) * random.uniform(0.5, 1.0)  # noqa: S311
+
+
+def ending_signals() -> list[signal.Signals]:
+    """What asks a process to end: SIGTERM, Ctrl-C, and a terminal that closes, unless that is ignored (`nohup`)."""
+    asked = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+    return [number for number in asked if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 class Tasks:

@@ -9,7 +9,7 @@ import dataclasses
 import logging
 import sys
 from collections.abc import Generator, Sequence
-from typing import Any, Final, TextIO, cast
+from typing import Any, Final, Literal, TextIO, cast
 
 import prometheus_client
 import structlog
@@ -99,6 +99,9 @@ def exposition() -> bytes:
     return prometheus_client.generate_latest()
 
 
+Kind = Literal["internal", "server", "client", "producer", "consumer"]
+"""Which side of an exchange a span is, as OpenTelemetry names them."""
+
 _tracer: trace.Tracer | None = None
 
 
@@ -108,9 +111,26 @@ def trace_with(provider: trace.TracerProvider | None) -> None:
     _tracer = provider.get_tracer("penstock") if provider else None
 
 
+def trace_as_configured() -> None:
+    """Record spans if the process has an OpenTelemetry provider, set by `opentelemetry-instrument` or by its code."""
+    provider = trace.get_tracer_provider()
+    none = isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider)
+    trace_with(None if none else provider)
+
+
+def tracing() -> bool:
+    """Whether spans are recorded: what is done for them alone can be left undone otherwise."""
+    return _tracer is not None
+
+
 @contextlib.contextmanager
-def span(name: str, parent: contexts.Context, **attributes: Any) -> Generator[contexts.Context]:
-    """Do something as one span of `parent`'s trace; yields the context to hand on. An exception marks the span."""
+def span(
+    name: str, parent: contexts.Context, kind: Kind = "internal", **attributes: Any
+) -> Generator[contexts.Context]:
+    """Do something as one span of `parent`'s trace; yields the context to hand on. An exception marks the span.
+
+    Attributes are ids and names: never what somebody wrote, never a secret.
+    """
     if _tracer is None:
         yield parent
         return
@@ -120,7 +140,7 @@ def span(name: str, parent: contexts.Context, **attributes: Any) -> Generator[co
     with _tracer.start_as_current_span(
         name,
         context=trace.set_span_in_context(NonRecordingSpan(above)),
-        kind=SpanKind.INTERNAL,
+        kind=SpanKind[kind.upper()],
         attributes={"penstock.tenant": parent.tenant, "penstock.correlation_id": parent.correlation_id, **attributes},
         record_exception=False,
         set_status_on_exception=False,

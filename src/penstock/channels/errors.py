@@ -36,6 +36,17 @@ def no_secret() -> errors.Rejected:
     )
 
 
+def secret_retired() -> errors.Rejected:
+    """What was opened with a secret ends with it: whoever has another one may open it again."""
+    return errors.Rejected(
+        "secret_retired",
+        "a secret of this account was retired",
+        hint="Ask again, signed with a live secret.",
+        status=401,
+        field="account",
+    )
+
+
 def tenant_suspended(after_s: float) -> errors.Unavailable:
     """A suspension ends: whoever asks later loses nothing."""
     return errors.Unavailable("tenant_suspended", "this tenant is suspended", after_s=after_s)

@@ -28,7 +28,8 @@ Data = Annotated[
 def run(work: Callable[[], Coroutine[Any, Any, T]], *, as_json: bool = False, fast: bool = False) -> T:
     """Run one verb on an event loop, uvloop's when it shall be `fast`.
 
-    A PenstockError becomes one line and its exit code, Ctrl-C exit code 130, SIGTERM 143: both after cleaning up.
+    A PenstockError becomes one line and its exit code, Ctrl-C exit code 130, SIGTERM and SIGHUP 143: after cleaning
+    up.
     """
     try:
         with asyncio.Runner(loop_factory=_uvloop if fast else None) as runner:
@@ -50,10 +51,13 @@ def run(work: Callable[[], Coroutine[Any, Any, T]], *, as_json: bool = False, fa
 
 
 async def _until_terminated(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """The work, cancelled by SIGTERM unless it listens for that itself: what it started is then stopped."""
+    """The work, cancelled by SIGTERM or SIGHUP unless it listens for that itself: what it started is then stopped."""
+    from penstock.base import tasks
+
     task = asyncio.current_task()
-    if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    for number in tasks.ending_signals():
+        if task is not None and number is not signal.SIGINT:  # the runner's own, which makes it a KeyboardInterrupt
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     return await work()
 
 

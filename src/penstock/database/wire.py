@@ -7,6 +7,7 @@ that stays registered, one future per round trip) instead of a cursor, a lock an
 
 import asyncio
 import collections
+import select
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -180,25 +181,35 @@ class Wire:
         return error
 
     def _readable(self) -> None:
+        was_waiting = bool(self._expected)
         try:
-            self._libpq.consume_input()
-            while not self._libpq.is_busy():
-                result = self._libpq.get_result()
-                if result is None:
-                    if self._partial is None:
-                        break
-                    answer = self._expected.popleft()
-                    assert isinstance(answer, Answer)  # noqa: S101 - libpq answers in the order of sending
-                    answer.result, self._partial = self._partial, None
-                elif result.status == pq.ExecStatus.PIPELINE_SYNC:
-                    done = self._expected.popleft()
-                    if isinstance(done, asyncio.Future) and not done.done():
-                        done.set_result(None)
-                else:
-                    self._partial = result
-            if self._libpq.status == pq.ConnStatus.BAD:
-                self._lose()
+            self._read()
+            # uvloop tells once that the peer hung up with something of ours unread, and then never calls again: what
+            # the peer said last must not hide that. A round that was answered whole needs no look.
+            if (self._expected or not was_waiting) and _hung_up(self._socket):
+                while not self.lost:
+                    self._read()
         except psycopg.OperationalError:
+            self._lose()
+
+    def _read(self) -> None:
+        """Take in what is there. Raises psycopg.OperationalError at the end of the connection."""
+        self._libpq.consume_input()
+        while not self._libpq.is_busy():
+            result = self._libpq.get_result()
+            if result is None:
+                if self._partial is None:
+                    break
+                answer = self._expected.popleft()
+                assert isinstance(answer, Answer)  # noqa: S101 - libpq answers in the order of sending
+                answer.result, self._partial = self._partial, None
+            elif result.status == pq.ExecStatus.PIPELINE_SYNC:
+                done = self._expected.popleft()
+                if isinstance(done, asyncio.Future) and not done.done():
+                    done.set_result(None)
+            else:
+                self._partial = result
+        if self._libpq.status == pq.ConnStatus.BAD:
             self._lose()
 
     def _flush(self) -> None:
@@ -234,6 +245,13 @@ class Wire:
     def close(self) -> None:
         """Hang up. What was not committed is rolled back by the server."""
         self._lose()
+
+
+def _hung_up(socket: int) -> bool:
+    """Whether the other side of a connection is gone, whatever it said before."""
+    look = select.poll()
+    look.register(socket, 0)
+    return any(events & (select.POLLHUP | select.POLLERR) for _, events in look.poll(0))
 
 
 def _expire(done: "asyncio.Future[None]") -> None:

@@ -42,6 +42,8 @@ def problem_of(error: BaseException) -> Problem:
     """The problem an error becomes. What is our fault says nothing about itself: the log knows it by request id."""
     if isinstance(error, errors.Rejected):
         headers = ((b"allow", ", ".join(error.allow).encode()),) if isinstance(error, errors.WrongMethod) else ()
+        if error.status == 408:
+            headers = (*headers, (b"connection", b"close"))  # the rest of a slow request is not waited for either
         return Problem(error.status, error.code, error.detail, error.hint, error.field, headers)
     if isinstance(error, errors.Unavailable):
         status = 429 if error.throttled else 503

@@ -11,6 +11,7 @@ from typing import Any, Final
 import uvicorn
 from uvicorn.protocols.http import httptools_impl
 
+from penstock.base import context as contexts
 from penstock.base import errors, ids
 from penstock.edge import model
 from penstock.edge import settings as edge_settings
@@ -93,10 +94,11 @@ class _Connection(httptools_impl.HttpToolsProtocol):
         if self.cycle and not self.cycle.response_complete:
             self.transport.close()
             return
-        body = problem.body(ids.new_id())
+        request_id = ids.new_id()
+        body = problem.body(request_id)
         head = (
             f"HTTP/1.1 {problem.status} \r\ncontent-type: application/problem+json\r\n"
-            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            f"content-length: {len(body)}\r\n{contexts.HTTP_REQUEST}: {request_id}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
         self.transport.close()

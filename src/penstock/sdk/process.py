@@ -57,6 +57,7 @@ async def _until_told(app: App, tenants: Sequence[str]) -> None:
     """Serve; the first signal cancels that, which drains, and a second one cancels the draining."""
     configured = settings.load(SdkSettings, "sdk", {}, os.environ)
     telemetry.configure_logs(level=configured.log_level)
+    telemetry.trace_as_configured()
     loop, told = asyncio.get_running_loop(), False
     serving = asyncio.create_task(serve(app, tenants), name=f"app {app.name}")
 

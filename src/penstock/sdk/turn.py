@@ -103,7 +103,7 @@ class Turn:
 
     async def _store(self, queued: _Queued) -> Sent:
         act = queued.effect.act.value
-        with telemetry.span(f"app_{self._app} {act}", self._context) as context:
+        with telemetry.span(f"app_{self._app} {act}", self._context, "producer") as context:
             published = await self._publish(route.OUTBOUND.encode(context, queued.command))
         metrics.commands.labels(self._app, act).inc()
         return Sent(queued.command.command_id, published.duplicate)

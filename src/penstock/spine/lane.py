@@ -12,7 +12,7 @@ W = TypeVar("W")
 
 
 class Lanes(Generic[W]):
-    """Work in lanes. `take` hands out the next item whose lane is free; `done` or `park` must follow each `take`."""
+    """Work in lanes. `take` hands out the next item whose lane is free; `done` or `release` must follow each `take`."""
 
     def __init__(self) -> None:
         self._lanes: dict[str, collections.deque[W]] = {}

@@ -3,10 +3,15 @@
 The stream carries; the row that `state` keeps is what people list and redrive.
 """
 
+from typing import Final
+
 from penstock.base import context as contexts
 from penstock.base import errors
 from penstock.messages.v1 import quarantine_pb2
 from penstock.spine import ports, route, subject
+
+CODE_LENGTH: Final = 100
+DETAIL_LENGTH: Final = 1000
 
 
 def unbound(delivery: ports.Delivery) -> contexts.Context:
@@ -34,12 +39,17 @@ def describe(
         headers=[quarantine_pb2.Header(name=name, value=value) for name, value in delivery.headers.items()],
         body=delivery.body,
         reason=_reason(error),
-        code=error.code if known else "handler_failed",
-        detail=error.detail if known else f"the handler raised {type(error).__name__}",
+        code=_sayable(error.code if known else "handler_failed", CODE_LENGTH),
+        detail=_sayable(error.detail if known else f"the handler raised {type(error).__name__}", DETAIL_LENGTH),
         attempts=max(failures, 1),
     )
     message.at.GetCurrentTime()
     return message
+
+
+def _sayable(text: str, length: int) -> str:
+    """An error's own words, as they can travel: what says too much must not keep its message from leaving."""
+    return text.encode("utf-8", "replace").decode()[:length]
 
 
 def _reason(error: Exception) -> quarantine_pb2.QuarantineReason.ValueType:

@@ -61,6 +61,11 @@ class Route(Generic[M]):
             raise errors.Poisoned("undecodable", f"the body is not a {expected}") from None
 
 
+def at_span(context: contexts.Context, outgoing: ports.Outgoing) -> ports.Outgoing:
+    """The same message, published inside the span that `context` stands for: its `traceparent` names that span."""
+    return dataclasses.replace(outgoing, headers={**outgoing.headers, contexts.TRACEPARENT: context.traceparent})
+
+
 def conversation_key(tenant: str, account: str, conversation: str) -> str:
     """The ordering key of everything in one conversation."""
     return f"{tenant}/{account}/{conversation}"

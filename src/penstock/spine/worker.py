@@ -13,13 +13,12 @@ other. Without one each delivery is on its own and Unavailable pauses the whole 
 """
 
 import asyncio
-import dataclasses
 import time
 from collections.abc import Awaitable, Callable
 
 from penstock.base import context as contexts
 from penstock.base import errors, tasks, telemetry
-from penstock.spine import consumer, lane, ports, quarantine, subject
+from penstock.spine import consumer, lane, lease, ports, quarantine, subject
 
 Handler = Callable[[contexts.Context, ports.Delivery], Awaitable[None]]
 OnRejected = Callable[[contexts.Context, ports.Delivery, errors.Rejected], Awaitable[None]]
@@ -29,14 +28,17 @@ _log = telemetry.logger("spine.worker")
 handled = telemetry.counter(
     "penstock_deliveries_total",
     labels=("consumer", "outcome"),
-    meaning="Deliveries settled, by outcome: acked, skipped, rejected, quarantined.",
-    remedy="A growing share of quarantined: `penstock quarantine ls` says which and why.",
+    meaning="Deliveries settled, by outcome: acked, skipped, rejected, quarantined, dropped.",
+    remedy="A growing share of quarantined: `penstock quarantine ls` says which and why. dropped: somebody "
+    "publishes under subjects of no tenant.",
 )
 retried = telemetry.counter(
     "penstock_delivery_retries_total",
     labels=("consumer", "reason"),
-    meaning="Tries that did not settle their delivery, by reason: unavailable, failed, deadline, settle.",
-    remedy="unavailable: look at what the handler calls. failed, deadline: read the handler's log lines.",
+    meaning="Tries that did not settle their delivery, by reason: unavailable, failed, deadline, settle; and "
+    "messages delivered again while they were still held here: redelivered.",
+    remedy="unavailable: look at what the handler calls. failed, deadline: read the handler's log lines. redelivered: "
+    "leases run out; the process stalls, or NATS was away.",
 )
 seconds = telemetry.histogram(
     "penstock_handler_seconds",
@@ -58,15 +60,6 @@ deepest = telemetry.gauge(
 )
 
 
-@dataclasses.dataclass(slots=True, eq=False)
-class _Held:
-    """A delivery under lease: since when (monotonic seconds), and how often its handler has failed here."""
-
-    delivery: ports.Delivery
-    leased_at: float
-    failures: int = 0
-
-
 class Worker:
     """One process's share of one durable consumer. The durable must exist (`provision.durable`)."""
 
@@ -81,14 +74,15 @@ class Worker:
     ) -> None:
         self._spine, self._policy, self._handle = spine, policy, handle
         self._lane_of, self._on_rejected = lane_of, on_rejected
-        self._lanes: lane.Lanes[_Held] = lane.Lanes()
-        self._held: set[_Held] = set()
+        self._lanes: lane.Lanes[lease.Held] = lane.Lanes()
+        self._held = lease.Holding()
         self._work = asyncio.Semaphore(0)
         self._idle = asyncio.Event()
         self._idle.set()
         self._tasks = tasks.Tasks()
         self._subscription: ports.Subscription | None = None
         self._sequence = 0
+        self._parked = 0
         # Looked up once: it costs more than the counting.
         self._seconds, self._holding = seconds.labels(policy.name), held.labels(policy.name)
         self._acked = handled.labels(policy.name, "acked")
@@ -117,15 +111,16 @@ class Worker:
         except TimeoutError:
             _log.warning("drain ran out of time", consumer=self._policy.name, left=len(self._held))
         await self._tasks.stop()
-        left = sorted(self._held, key=lambda h: h.delivery.sequence)
+        left = self._held.clear()
         for item in left:
-            await item.delivery.retry(0)
-        self._held.clear()
+            await item.give_back()
         return len(left)
 
     def _receive(self, delivery: ports.Delivery) -> None:
-        item = _Held(delivery, time.monotonic())
-        self._held.add(item)
+        item = self._held.add(delivery)
+        if item is None:
+            retried.labels(self._policy.name, "redelivered").inc()
+            return
         self._idle.clear()
         self._sequence += 1
         try:
@@ -155,105 +150,124 @@ class Worker:
             else:
                 self._park(key, pause_s)
 
-    def _settled(self, key: str, item: _Held) -> None:
+    def _settled(self, key: str, item: lease.Held) -> None:
         self._lanes.done(key)
         self._work.release()
-        self._held.discard(item)
+        self._held.remove(item)
         self._holding.set(len(self._held))
         if not self._held:
             self._idle.set()
 
     def _park(self, key: str, pause_s: float) -> None:
         """Try the lane again after `pause_s`; without lanes, fetch nothing meanwhile either."""
-        subscription = self._subscription
-        if self._lane_of is None and subscription is not None:
+        subscription = None if self._lane_of else self._subscription
+        self._parked += 1
+        if subscription is not None:
             subscription.pause()
 
         def again() -> None:
+            self._parked -= 1
             self._lanes.release(key)
             self._work.release()
-            if self._lane_of is None and subscription is not None:
+            if subscription is not None and self._parked == 0:
                 subscription.resume()
 
         asyncio.get_running_loop().call_later(pause_s, again)
 
-    async def _try(self, item: _Held) -> float | None:
+    async def _try(self, item: lease.Held) -> float | None:
         """Handle once; None when the delivery is settled, else the seconds to wait before the next try."""
         delivery, name = item.delivery, self._policy.name
         try:
             context = bind(delivery)
         except errors.Poisoned as error:
-            return await self._set_aside(quarantine.unbound(delivery), delivery, error, item.failures)
+            return await self._unbound(item, error)
         only = delivery.headers.get(contexts.ONLY)
         if only and only != name:
-            return await self._settle(delivery, "skipped")
+            return await self._settle(item, "skipped")
         begun = time.perf_counter()
         try:
-            with telemetry.bound(context), telemetry.span(f"{name} handle", context) as inner:
+            with telemetry.bound(context), telemetry.span(f"{name} handle", context, "consumer") as inner:
                 async with asyncio.timeout(self._policy.deadline_s):
                     await self._handle(inner, delivery)
+        except asyncio.CancelledError:
+            if _is_told_to_stop():
+                raise
+            # Of something that the handler waited for. Let through, it would end this task, and the lane with it.
+            broken = errors.Broken("handler_cancelled", "the handler ended with a cancellation of its own")
+            return await self._react(context, item, broken)
         except Exception as error:  # noqa: BLE001 - one of the three places where errors become reactions
             return await self._react(context, item, error)
         finally:
             self._seconds.observe(time.perf_counter() - begun)
         self._acked.inc()
-        await delivery.ack()
+        await item.ack()
         return None
 
-    async def _react(self, context: contexts.Context, item: _Held, error: Exception) -> float | None:
+    async def _unbound(self, item: lease.Held, error: errors.Poisoned) -> float | None:
+        """Set aside what its headers disown; what no tenant owns has no quarantine, and only a log line."""
+        try:
+            context = quarantine.unbound(item.delivery)
+        except errors.Broken:
+            _log.error("dropped: nobody's", consumer=self._policy.name, sequence=item.delivery.sequence)
+            handled.labels(self._policy.name, "dropped").inc()
+            await item.terminate()
+            return None
+        return await self._set_aside(context, item, error)
+
+    async def _react(self, context: contexts.Context, item: lease.Held, error: Exception) -> float | None:
         delivery, name = item.delivery, self._policy.name
+        if isinstance(error, errors.Rejected) and self._on_rejected is not None:
+            try:
+                await self._on_rejected(context, delivery, error)
+            except Exception as second:  # noqa: BLE001 - the negative answer may fail like a handler
+                error = second
+            else:
+                return await self._settle(item, "rejected")
         if isinstance(error, errors.Unavailable):
             retried.labels(name, "unavailable").inc()
             _log.info("delivery waits", consumer=name, code=error.code, after_s=error.after_s)
             return error.after_s
-        if isinstance(error, errors.Poisoned):
-            return await self._set_aside(context, delivery, error, item.failures)
-        if isinstance(error, errors.Rejected) and self._on_rejected is not None:
-            try:
-                await self._on_rejected(context, delivery, error)
-            except Exception as second:  # noqa: BLE001 - the negative answer itself may fail; it is then tried again
-                return self._failed(item, second)
-            return await self._settle(delivery, "rejected")
-        if isinstance(error, errors.Rejected):
-            return await self._set_aside(context, delivery, error, item.failures)
+        if isinstance(error, errors.Poisoned | errors.Rejected):
+            return await self._set_aside(context, item, error)
         pause_s = self._failed(item, error)
-        if item.failures < self._policy.attempts:
-            return pause_s
-        return await self._set_aside(context, delivery, error, item.failures)
+        return pause_s if item.failures < self._policy.attempts else await self._set_aside(context, item, error)
 
-    def _failed(self, item: _Held, error: Exception) -> float:
+    def _failed(self, item: lease.Held, error: Exception) -> float:
         item.failures += 1
         name = self._policy.name
         retried.labels(name, "deadline" if isinstance(error, TimeoutError) else "failed").inc()
         _log.error("handler failed", consumer=name, failures=item.failures, exc_info=error)
         return self._policy.pause_s(item.failures)
 
-    async def _set_aside(
-        self, context: contexts.Context, delivery: ports.Delivery, error: Exception, failures: int
-    ) -> float | None:
+    async def _set_aside(self, context: contexts.Context, item: lease.Held, error: Exception) -> float | None:
         """Publish to the quarantine stream, then terminate; a stream that is away makes the delivery wait."""
         try:
-            await quarantine.publish(self._spine, context, delivery, error, failures)
+            await quarantine.publish(self._spine, context, item.delivery, error, item.failures)
         except errors.Unavailable as unavailable:
             return unavailable.after_s
-        handled.labels(self._policy.name, "quarantined").inc()
-        _log.warning("quarantined", consumer=self._policy.name, sequence=delivery.sequence, reason=type(error).__name__)
-        await delivery.terminate()
+        name, sequence = self._policy.name, item.delivery.sequence
+        handled.labels(name, "quarantined").inc()
+        _log.warning("quarantined", consumer=name, sequence=sequence, reason=type(error).__name__)
+        await item.terminate()
         return None
 
-    async def _settle(self, delivery: ports.Delivery, outcome: str) -> None:
+    async def _settle(self, item: lease.Held, outcome: str) -> None:
         handled.labels(self._policy.name, outcome).inc()
-        await delivery.ack()
+        await item.ack()
 
     async def _keep_leases(self) -> None:
         """Renew, three times a lease, what has been held for a third of it."""
         third = self._policy.ack_wait_s / 3
         await asyncio.sleep(third)
         deepest.labels(self._policy.name).set(self._lanes.deepest)
-        due = time.monotonic() - third / 2
-        for item in [item for item in self._held if item.leased_at <= due]:
-            await item.delivery.extend()
-            item.leased_at = time.monotonic()
+        for item in self._held.older_than(third / 2):
+            await item.extend()
+
+
+def _is_told_to_stop() -> bool:
+    """Whether it is this task that somebody cancels, and not something that it waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def bind(delivery: ports.Delivery) -> contexts.Context:

@@ -18,6 +18,9 @@ from penstock.spine import ports
 HOPELESS: Final = frozenset({"too_large", "bad_subject", "bad_header"})
 """Refusals that depend on the message alone: no later try can end otherwise."""
 
+MENDABLE: Final = frozenset({"no_stream"})
+"""Refusals that say nothing about the message: it leaves once somebody has brought the stream back, however late."""
+
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Row:
@@ -153,7 +156,7 @@ class Flow:
         gate = self._landed(row)
         row.tries += 1
         key = row.outgoing.key
-        given_up = code in HOPELESS or row.tries >= self._attempts
+        given_up = code in HOPELESS or (code not in MENDABLE and row.tries >= self._attempts)
         if given_up:
             self._settle(Settled(row, failure=code))
         else:

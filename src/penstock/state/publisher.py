@@ -3,9 +3,10 @@
 Whoever holds the lease publishes; others stand by. A crash anywhere means that a row is published again under the same
 message id, and the stream drops the second. Webhooks go on committing while the spine is away, and rows wait.
 
-A row that its stream refuses for good (too large, no such stream) must not hold up its key for ever: it is tried
-`attempts` times over about two minutes (at once when no later try can end otherwise), then marked failed, counted and
-logged; it stays in the table, keeps its partition from being dropped, and `revive` sends it after all.
+A row that its stream refuses must not hold up its key for ever: it is tried `attempts` times over about two minutes
+(once when no later try can end otherwise, as when it is too large), then marked failed, counted and logged; it stays in
+the table, keeps its partition from being dropped, and `revive` sends it after all. A stream that is not there is no
+fault of the row: such a row waits for it.
 """
 
 import asyncio
@@ -14,9 +15,10 @@ import datetime
 import math
 from typing import Final, Protocol
 
+from penstock.base import context as contexts
 from penstock.base import errors, tasks, telemetry
 from penstock.database import pool
-from penstock.spine import ports, stream
+from penstock.spine import ports, route, stream, subject
 from penstock.state import flow, outbox, relay
 
 SWEEP_S: Final = 3600.0
@@ -226,7 +228,7 @@ class _Reign:
 
     async def _publish(self, row: flow.Row) -> None:
         try:
-            answer = await self._spine.publish(row.outgoing)
+            answer = await self._send(row.outgoing)
         except errors.Unavailable as error:
             failures.labels(self._room, error.code).inc()
             self._flow.unavailable(row, self._loop.time())
@@ -239,6 +241,14 @@ class _Reign:
         self._pump()
         if self._flow.unrecorded == 1 or self._is_due():
             self._wake.set()
+
+    async def _send(self, outgoing: ports.Outgoing) -> ports.Published:
+        """Publish as a span between the one that wrote the row and the one that will handle the message."""
+        if not telemetry.tracing():
+            return await self._spine.publish(outgoing)
+        context = contexts.from_headers(subject.tenant_of(outgoing.subject), outgoing.headers)
+        with telemetry.span("outbox publish", context, "producer", room=self._room, stream=outgoing.stream) as inner:
+            return await self._spine.publish(route.at_span(inner, outgoing))
 
     def _refused(self, row: flow.Row, error: Exception) -> None:
         code = error.code if isinstance(error, errors.PenstockError) else type(error).__name__

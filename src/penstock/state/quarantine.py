@@ -126,7 +126,7 @@ class Quarantine:
             answer = bound.send(_select(""), Filter().values(owner, _id(id)))
         for row in answer.rows():
             return _row(row)
-        raise _missing(id)
+        raise _missing()
 
     async def redrive(self, tenant: str, id: str, edit: Edit | None = None) -> str:
         """Send one again, edited or as it was; returns its new message id.
@@ -137,7 +137,7 @@ class Quarantine:
         async with self._database.transaction(ROOM, [owner]) as bound:
             rows = await bound.fetch_all(_select("for update"), Filter().values(owner, _id(id)))
             if not rows:
-                raise _missing(id)
+                raise _missing()
             outgoing = _outgoing(_row(rows[0]), edit or Edit())
             await self._send(bound, [_row(rows[0])], [outgoing])
         return outgoing.headers[contexts.MESSAGE_ID]
@@ -223,10 +223,10 @@ def _id(id: str) -> str:
     return id or "none"
 
 
-def _missing(id: str) -> errors.Rejected:
+def _missing() -> errors.Rejected:
     return errors.Rejected(
         "no_quarantined",
-        f"there is no quarantined message '{ids.suggest_slug(id)}'",
+        "this tenant has no quarantined message of that id",
         hint="List them with 'penstock quarantine ls'.",
         status=404,
         field="id",

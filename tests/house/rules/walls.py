@@ -68,7 +68,7 @@ def every_room_keeps_to_the_words(root: Path) -> list[str]:
 @rule(
     Broken(
         {
-            "pyproject.toml": '[project]\ndependencies = ["httpx>=0.28", "psycopg[pool]>=3"]\n',
+            "pyproject.toml": '[project]\ndependencies = ["httpx>=0.28", "psycopg>=3"]\n',
             ".importlinter": _HEAD
             + "[importlinter:contract:vendors]\nforbidden_modules =\n    psycopg\n    requests\n",
         },
@@ -76,10 +76,10 @@ def every_room_keeps_to_the_words(root: Path) -> list[str]:
     ),
     Broken(
         {
-            "pyproject.toml": '[project]\ndependencies = ["psycopg[pool]>=3"]\n',
+            "pyproject.toml": '[project]\ndependencies = ["psycopg[binary]>=3"]\n',
             ".importlinter": _HEAD + "[importlinter:contract:vendors]\nforbidden_modules =\n    psycopg\n",
         },
-        "psycopg_pool",
+        "psycopg_binary",
     ),
     Broken(
         {

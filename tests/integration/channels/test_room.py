@@ -266,8 +266,9 @@ async def test_a_terminal_reads_what_was_said_to_it_and_goes_on_after_a_break(ho
             fakes.command(f"c{number}", f"hello {number}", channel="terminal", account=terminal.id),
         )
     await handle(house.room, fakes.command("x", channel="terminal", account=other.id))
-    replies = house.restart().replies
-    with replies.follow(terminal) as follower:
+    room = house.restart()
+    opened = await room.known.find("terminal", terminal.id)
+    with room.replies.follow(opened) as follower:
         assert [r.command.text for r in await follower.after(0)] == ["hello 0", "hello 1", "hello 2"]
         assert [r.command.text for r in await follower.after(2)] == ["hello 2"]
         assert list(await follower.after(3)) == []

@@ -128,7 +128,7 @@ async def test_a_row_that_can_never_be_published_is_given_up_and_can_be_revived(
 async def test_a_refused_row_holds_up_its_own_key_only_and_not_for_ever(shop, database, counter):
     async def fate(message):
         if message.key == "acme/k0" and int(message.headers["number"]) == 0:
-            raise errors.Rejected("no_stream", "there is no such stream")
+            raise errors.Rejected("wrong_stream", "the stream says no")
 
     counter.fate = fate
     limits = publisher.PublisherLimits(attempts=4, window=4, capacity=20)

@@ -40,3 +40,10 @@ def test_unavailable_says_when_to_come_back() -> None:
     plain, busy = errors.Unavailable("code", "detail"), errors.Unavailable("c", "d", after_s=7.5, throttled=True)
     assert (plain.after_s, plain.throttled) == (1.0, False)
     assert (busy.after_s, busy.throttled) == (7.5, True)
+
+
+def test_a_wrong_method_is_a_rejection_that_names_the_right_ones() -> None:
+    error = errors.WrongMethod("probes are read", allow=("GET", "HEAD"))
+    assert isinstance(error, errors.Rejected)
+    assert (error.code, error.status, error.allow) == ("method_not_allowed", 405, ("GET", "HEAD"))
+    assert error.hint == "Use GET or HEAD."

@@ -149,6 +149,13 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert refused.value.code == "no_settings_file"
 
 
+def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(errors.Rejected) as refused:
+        settings.read_file(tmp_path)
+    assert refused.value.code == "bad_settings_file"
+    assert str(tmp_path) in refused.value.detail
+
+
 def test_a_table_that_is_no_table_is_refused() -> None:
     with pytest.raises(errors.Rejected) as refused:
         load({"room": 1})

@@ -1,6 +1,7 @@
 """The benchmark frame alternates, takes medians, and knows which direction is good."""
 
 import asyncio
+import dataclasses
 import json
 
 import pytest
@@ -42,13 +43,28 @@ def test_ours_and_the_baseline_take_turns():
 
 
 def test_medians_are_reported():
-    result = frame.run(benchmark(ours=(3, 1, 2), baseline=(10, 30, 20)))
+    (result,) = frame.run(benchmark(ours=(3, 1, 2), baseline=(10, 30, 20)))
     assert result == frame.Result("loop", "ms", 2, 20, "theirs", 10, 3)
 
 
 def test_without_a_baseline_there_is_no_ratio():
-    result = frame.run(benchmark(baseline=()))
+    (result,) = frame.run(benchmark(baseline=()))
     assert (result.baseline, result.baseline_name, result.ratio) == (None, None, None)
+
+
+def test_one_run_may_give_several_figures():
+    rate = frame.Figure("loop_rate", "1/s", "higher")
+    both = benchmark(ours=((3, 30), (1, 10), (2, 20)), baseline=((6, 10), (6, 10), (6, 10)))
+    results = frame.run(dataclasses.replace(both, also=(rate,)))
+    assert results == [
+        frame.Result("loop", "ms", 2, 6, "theirs", 3, 3),
+        frame.Result("loop_rate", "1/s", 20, 10, "theirs", 2, 3),
+    ]
+
+
+def test_a_figure_chooses_the_benchmark_that_gives_it():
+    one = dataclasses.replace(benchmark("a"), also=(frame.Figure("a_rate", "1/s", "higher"),))
+    assert frame.chosen([one, benchmark("b")], "a_rate") == [one]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from penstock.base import errors, tasks
+from penstock.base import errors, settings, tasks
 from penstock.channels.entrypoints import terminal
 from penstock.channels.service import replies
 from penstock.channels.store import commands
@@ -174,6 +174,33 @@ async def test_it_ends_when_the_account_is_disabled(running: Any):
     with pytest.raises(errors.Rejected) as caught:
         await Client(house).run()
     assert caught.value.code == "account_disabled"
+
+
+async def test_it_ends_with_a_secret_but_not_with_a_new_one(running: Any):
+    house = House()
+    client = running(Client(house))
+    await until(lambda: client.status)
+    first, second = *house.book.secrets, settings.Secret("whsec_2")
+    house.book.secrets = (second, first)
+    house.say("still here")
+    house.replies.wake(ID)
+    await until(lambda: client.lines)
+    house.book.secrets = (second,)
+    house.say("not for who knows the old one")
+    house.replies.wake(ID)
+    await until(lambda: client.ended)
+    assert [line["command"]["text"] for line in client.lines] == ["still here"]
+
+
+async def test_it_ends_when_the_tenant_is_suspended(running: Any):
+    house = House()
+    client = running(Client(house))
+    await until(lambda: client.status)
+    house.tenants.states[fakes.ACME] = "suspended"
+    house.say("too late")
+    house.replies.wake(ID)
+    await until(lambda: client.ended)
+    assert client.lines == []
 
 
 async def test_streams_of_one_account_are_bounded(running: Any):

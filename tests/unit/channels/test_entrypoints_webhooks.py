@@ -19,6 +19,11 @@ class Service:
     def __init__(self, answer: ports.Answer | None = None) -> None:
         self.answer = answer or ports.Answer()
         self.requests: list[tuple[str, str, ports.WebhookRequest]] = []
+        self.known = True
+
+    async def require_account(self, channel: str, account: str) -> None:
+        if not self.known:
+            raise errors.Rejected("no_account", f"no {account} on {channel}", status=404)
 
     async def receive(self, channel: str, account: str, request: ports.WebhookRequest) -> ports.Answer:
         self.requests.append((channel, account, request))
@@ -136,6 +141,33 @@ async def test_a_length_of_many_digits_is_413_without_a_number_of_many_digits():
     with pytest.raises(errors.Rejected) as caught:
         await Client().post(Service(), headers=[(b"content-length", b"9" * 10_000)])
     assert caught.value.status == 413
+
+
+async def test_a_strangers_body_is_not_read():
+    service, client = Service(), Client(b"x" * 50)
+    service.known = False
+    with pytest.raises(errors.Rejected) as caught:
+        await client.post(service)
+    assert (caught.value.status, client.read, service.requests) == (404, 0, [])
+
+
+async def test_bodies_of_many_requests_share_one_bound(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(webhooks, "HELD_BYTES", 0)  # then it is the limit of one body
+    service, slow = Service(), Client(b"x" * 60, stall=True)
+    door = webhooks.Webhooks(service, clock=fakes.clock(), body_limit_bytes=LIMIT, body_deadline_s=30)  # type: ignore[arg-type]
+    scope = {"type": "http", "method": "POST", "path": PATH, "headers": [], "query_string": b""}
+    held = asyncio.create_task(door(dict(scope), slow.receive, slow.send))
+    while slow.read == 0:
+        await asyncio.sleep(0)
+    other = Client(b"x" * 60)
+    with pytest.raises(errors.Unavailable) as caught:
+        await door(dict(scope), other.receive, other.send)
+    assert (caught.value.code, service.requests) == ("bodies_busy", [])
+    held.cancel()
+    await asyncio.gather(held, return_exceptions=True)
+    again = Client(b"x" * 60)
+    await door(dict(scope), again.receive, again.send)
+    assert len(service.requests) == 1
 
 
 async def test_a_slow_body_is_408():

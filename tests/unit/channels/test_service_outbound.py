@@ -265,6 +265,17 @@ async def test_what_was_sent_but_could_not_be_stored_is_not_sent_again(house: Ho
     assert (house.receipt.status, house.receipt.ambiguous, house.receipt.attempts) == (SENT, False, 1)
 
 
+async def test_other_words_under_the_id_of_what_could_not_be_stored_do_not_take_its_receipt(house: House):
+    house.table.refuse_finishes = 1
+    with pytest.raises(errors.Unavailable):
+        await house.perform()
+    with pytest.raises(errors.Rejected) as caught:
+        await house.perform(fakes.command(text="other words", conversation="elsewhere"))
+    assert caught.value.code == "command_conflict"
+    await house.perform()
+    assert (house.receipt.status, house.receipt.conversation) == (SENT, fakes.command().conversation)
+
+
 async def test_a_store_that_committed_without_saying_so_changes_nothing(house: House):
     house.table.lose_finishes = 1
     await house.until_done(fakes.command())

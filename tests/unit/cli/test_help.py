@@ -12,6 +12,7 @@ import pytest
 from tests.unit.cli import calling, tree
 
 HEAVY = (
+    "rich",
     "psycopg",
     "nats",
     "pydantic",

@@ -58,7 +58,7 @@ def test_who_asks_gets_the_traceback(monkeypatch):
         verb.run(work)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
 def test_a_signal_ends_the_work_after_it_cleaned_up(number, code):
     cleaned = []
 

@@ -332,3 +332,123 @@ async def test_a_settle_that_fails_does_not_stop_the_lane(running: Any) -> None:
     spine.receive(second)
     await until(lambda: second.settled == ["ack"])
     assert first.settled == ["lost", "ack"]
+
+
+async def test_a_cancellation_of_the_handlers_own_is_a_failure_and_not_the_end_of_its_lane(running: Any) -> None:
+    policy = dataclasses.replace(POLICY, concurrency=1)
+
+    async def handle(_: contexts.Context, delivery: ports.Delivery) -> None:
+        if delivery.sequence == 1:
+            inner = asyncio.create_task(asyncio.Event().wait())
+            inner.cancel()
+            await inner
+
+    spine, _ = await running(handle, policy=policy, lane_of=lambda delivery: delivery.subject)
+    first, second = FakeDelivery(1), FakeDelivery(2)
+    spine.receive(first)
+    spine.receive(second)
+    await until(lambda: second.settled == ["ack"])
+    assert first.settled == ["terminate"]
+    assert quarantine_pb2.Quarantined.FromString(spine.published[0].body).code == "handler_cancelled"
+
+
+async def test_what_is_delivered_again_while_it_is_held_is_handled_once_and_in_its_place(running: Any) -> None:
+    handled: list[int] = []
+    release = asyncio.Event()
+
+    async def handle(_: contexts.Context, delivery: ports.Delivery) -> None:
+        await release.wait()
+        handled.append(delivery.sequence)
+
+    spine, made = await running(handle, lane_of=lambda delivery: delivery.subject)
+    deliveries = [FakeDelivery(n, deliveries=tries) for tries in (1, 2) for n in (1, 2, 3)]
+    for delivery in deliveries:
+        spine.receive(delivery)
+    assert made.holding == 3
+    release.set()
+    # Each delivery is settled, so that the transport knows that it has room again.
+    await until(lambda: all(delivery.settled == ["ack"] for delivery in deliveries))
+    assert handled == [1, 2, 3]
+
+
+async def test_the_same_sequence_of_a_stream_that_was_made_again_is_another_message(running: Any) -> None:
+    bodies: list[bytes] = []
+
+    async def handle(_: contexts.Context, delivery: ports.Delivery) -> None:
+        bodies.append(delivery.body)
+
+    spine, made = await running(handle, lane_of=lambda delivery: delivery.subject)
+    old = FakeDelivery(1, body=b"old")
+    new = FakeDelivery(1, body=b"new", at=datetime(2026, 1, 2, tzinfo=UTC))
+    spine.receive(old)
+    spine.receive(new)
+    await until(lambda: old.settled == new.settled == ["ack"])
+    assert bodies == [b"old", b"new"]
+    assert made.holding == 0
+
+
+async def test_what_is_given_back_is_given_back_with_its_copies(running: Any) -> None:
+    async def handle(_: contexts.Context, __: ports.Delivery) -> None:
+        await asyncio.Event().wait()
+
+    spine, made = await running(handle)
+    deliveries = [FakeDelivery(1), FakeDelivery(1, deliveries=2)]
+    for delivery in deliveries:
+        spine.receive(delivery)
+    assert await made.drain(0.01) == 1
+    assert [delivery.settled for delivery in deliveries] == [["retry 0"], ["retry 0"]]
+
+
+async def test_a_message_of_no_tenant_is_dropped_and_not_tried_for_ever(running: Any) -> None:
+    async def handle(_: contexts.Context, __: ports.Delivery) -> None:
+        raise AssertionError
+
+    spine, _ = await running(handle, lane_of=lambda delivery: delivery.subject)
+    delivery = FakeDelivery(subject="tenant.BAD.x")
+    spine.receive(delivery)
+    await until(lambda: delivery.settled == ["terminate"])
+    assert spine.published == []
+
+
+async def test_a_negative_answer_that_never_succeeds_ends_in_quarantine(running: Any) -> None:
+    told: list[str] = []
+
+    async def handle(_: contexts.Context, __: ports.Delivery) -> None:
+        raise errors.Rejected("no", "not like this")
+
+    async def refuse(_: contexts.Context, __: ports.Delivery, error: errors.Rejected) -> None:
+        told.append(error.code)
+        raise ValueError
+
+    spine, _ = await running(handle, on_rejected=refuse)
+    delivery = FakeDelivery()
+    spine.receive(delivery)
+    await until(lambda: delivery.settled == ["terminate"])
+    assert len(told) == POLICY.attempts
+
+
+async def test_a_consumer_stays_paused_until_the_last_delivery_that_waits_may_go(running: Any) -> None:
+    waits = {1: 0.05, 2: 0.001}
+
+    async def handle(_: contexts.Context, delivery: ports.Delivery) -> None:
+        if pause_s := waits.pop(delivery.sequence, 0.0):
+            raise errors.Unavailable("slow", "come back", after_s=pause_s)
+
+    spine, _ = await running(handle)
+    deliveries = [FakeDelivery(1), FakeDelivery(2)]
+    for delivery in deliveries:
+        spine.receive(delivery)
+    await until(lambda: all(delivery.settled == ["ack"] for delivery in deliveries))
+    assert spine.subscription.calls == ["pause", "pause", "resume"]
+
+
+@pytest.mark.parametrize("detail", ["x" * 2_000_000, "half a pair: \ud800"])
+async def test_what_an_error_says_never_keeps_it_out_of_quarantine(running: Any, detail: str) -> None:
+    async def handle(_: contexts.Context, __: ports.Delivery) -> None:
+        raise errors.Poisoned("bad", detail)
+
+    spine, _ = await running(handle)
+    delivery = FakeDelivery()
+    spine.receive(delivery)
+    await until(lambda: delivery.settled == ["terminate"])
+    assert len(spine.published[0].body) < 2000

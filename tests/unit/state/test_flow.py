@@ -110,12 +110,26 @@ def test_a_row_is_given_up_after_its_attempts_and_its_key_goes_on():
     flowing = made(attempts=2)
     (first,) = read(flowing, row(1))
     take_all(flowing)
-    assert flowing.refused(first, "no_stream", 0.0) is False
+    assert flowing.refused(first, "wrong_stream", 0.0) is False
     take_all(flowing, flowing.next_due_s())
-    assert flowing.refused(first, "no_stream", 1.0) is True
-    assert [(done.row.seq, done.failure) for done in flowing.take_settled()] == [(1, "no_stream")]
+    assert flowing.refused(first, "wrong_stream", 1.0) is True
+    assert [(done.row.seq, done.failure) for done in flowing.take_settled()] == [(1, "wrong_stream")]
     read(flowing, row(2))
     assert take_all(flowing, 1.0) == [2]
+
+
+def test_a_row_whose_stream_is_not_there_waits_for_it_however_long():
+    flowing = made(attempts=2)
+    first, other = read(flowing, row(1), row(2, "other"))
+    take_all(flowing)
+    flowing.published(other, 1)
+    now = 0.0
+    for _ in range(50):
+        assert flowing.refused(first, "no_stream", now) is False
+        now = flowing.next_due_s()
+        assert take_all(flowing, now) == [1]
+    flowing.published(first, 2)
+    assert [done.failure for done in flowing.take_settled()] == ["", ""]
 
 
 @pytest.mark.parametrize("code", sorted(flow.HOPELESS))
@@ -170,7 +184,7 @@ class Table:
                 self.flowing.published(one, one.seq)
             elif fate > 0.2:
                 self.flowing.unavailable(one, self.now)
-            elif self.flowing.refused(one, self.chance.choice(["no_stream", "too_large"]), self.now):
+            elif self.flowing.refused(one, self.chance.choice(["no_stream", "wrong_stream", "too_large"]), self.now):
                 self.given_up.append(one.seq)
 
     def step(self, calm=False):

@@ -10,7 +10,8 @@ from typing import Final
 from penstock.base import errors
 
 _VISIBLE: Final = re.compile(r"[!-~]{1,2048}")
-_HOST: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*\.?")
+_LABEL: Final = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 _PORTS: Final = {"https": 443, "http": 80}
 
 

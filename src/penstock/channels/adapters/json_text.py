@@ -6,8 +6,8 @@ refuses, or what looks suspicious, is looked at again here, slowly.
 
 import json
 import re
-from collections.abc import Iterator
-from typing import Any, Final, cast
+from collections.abc import Iterator, Sequence
+from typing import Final, cast
 
 from penstock.base import errors
 
@@ -16,6 +16,9 @@ DEPTH: Final = 32
 
 NODES: Final = 20_000
 """How many objects and arrays one document may hold."""
+
+PATH_LENGTH: Final = 200
+"""Characters of a path that are shown."""
 
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _NOT_BRACKETS: Final = bytes(sorted(set(range(256)) - set(b"[]{}")))
@@ -37,10 +40,12 @@ def check_text(body: bytes) -> None:
         raise too_deep() from None
     except ValueError:
         raise errors.Rejected("bad_json", "the body is not UTF-8 JSON", field="body") from None
-    for path, value in _texts(document):
+    for steps, value in _texts(document):
         if "\0" in value:
+            path = _path(steps)
             raise errors.Rejected("bad_text", f"{path} must not hold a NUL character", field=path)
         if _SURROGATE.search(value):
+            path = _path(steps)
             raise errors.Rejected("bad_text", f"{path} must be valid UTF-8 without lone surrogates", field=path)
 
 
@@ -63,19 +68,42 @@ def too_deep() -> errors.Rejected:
     return errors.Rejected("too_deep", f"the body nests more than {DEPTH} objects and arrays", field="body")
 
 
-def _texts(document: object) -> Iterator[tuple[str, str]]:
-    """Every text in a document with its path: `data.attachments[0].name`; a key is found under its own path."""
-    waiting: list[tuple[str, object]] = [("", document)]
-    while waiting:
-        path, value = waiting.pop()
-        if isinstance(value, str):
-            yield path or "body", value
-        elif isinstance(value, list):
-            items = cast("list[object]", value)
-            waiting.extend((f"{path}[{index}]", item) for index, item in reversed(list(enumerate(items))))
-        elif isinstance(value, dict):
-            for name, item in reversed(cast("dict[str, Any]", value).items()):
-                shown = ascii(name[:40])[1:-1]
-                inner = f"{path}.{shown}" if path else shown
-                waiting.append((inner, item))
-                waiting.append((inner, name))
+def _texts(document: object) -> Iterator[tuple[Sequence[str | int], str]]:
+    """Every text in a document with the steps (names and indexes) from the document down to it; a key leads to itself.
+
+    The steps are one list that changes as the walk goes on: writing out every path would cost a small body gigabytes.
+    """
+    steps: list[str | int] = [0]
+    levels: list[Iterator[tuple[str | int, object]]] = [iter([(0, document)])]
+    while levels:
+        for step, value in levels[-1]:
+            steps[-1] = step
+            if isinstance(step, str):
+                yield steps, step
+            if isinstance(value, str):
+                yield steps, value
+            elif isinstance(value, list | dict):
+                levels.append(_inside(cast("list[object] | dict[str, object]", value)))
+                steps.append(0)
+                break
+        else:
+            levels.pop()
+            steps.pop()
+
+
+def _inside(value: list[object] | dict[str, object]) -> Iterator[tuple[str | int, object]]:
+    return iter(value.items()) if isinstance(value, dict) else enumerate(value)
+
+
+def _path(steps: Sequence[str | int]) -> str:
+    """`data.attachments[0].name` (the first step is the document itself); cut short where a stranger made it long."""
+    path = ""
+    for step in steps[1:]:
+        if isinstance(step, int):
+            path += f"[{step}]"
+        else:
+            shown = ascii(step[:40])[1:-1]
+            path += f".{shown}" if path else shown
+        if len(path) > PATH_LENGTH:
+            return path[:PATH_LENGTH] + "..."
+    return path or "body"

@@ -1,8 +1,9 @@
 """Reads an ASGI request whole or refuses it early: how big, how slow and how odd it may be."""
 
 import asyncio
+import contextlib
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Generator, MutableMapping
 from datetime import datetime
 from typing import Any
 
@@ -35,8 +36,46 @@ def _printable(name: str) -> str:
     return "".join(character for character in name if character.isascii() and character.isprintable())[:64]
 
 
-async def read_body(receive: Receive, headers: dict[str, str], *, limit_bytes: int, deadline_s: float) -> bytes:
-    """The body. Raises Rejected: 413 as soon as it is or says it is over the limit, 408 when it is slow, 400."""
+class Held:
+    """How many bytes of bodies this process holds at once, whoever sends them and however slowly."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes, self._bytes = most_bytes, 0
+
+    @contextlib.contextmanager
+    def share(self) -> Generator[Callable[[int], None]]:
+        """One request's share: `take(size)` raises Unavailable when there is no room. Ends with the block."""
+        mine = 0
+
+        def take(size: int) -> None:
+            nonlocal mine
+            if self._bytes + size > self._most_bytes:
+                raise errors.Unavailable("bodies_busy", "too much is being received at once", after_s=1.0)
+            self._bytes += size
+            mine += size
+
+        try:
+            yield take
+        finally:
+            self._bytes -= mine
+
+
+def _nobody_counts(_: int) -> None:
+    """For bodies that must be empty."""
+
+
+async def read_body(
+    receive: Receive,
+    headers: dict[str, str],
+    *,
+    limit_bytes: int,
+    deadline_s: float,
+    take: Callable[[int], None] = _nobody_counts,
+) -> bytes:
+    """The body; `take` hears of each piece before it is kept, and may refuse it (see `Held`).
+
+    Raises Rejected: 413 as soon as it is or says it is over the limit, 408 when it is slow, 400.
+    """
     length = headers.get("content-length", "")
     if length:
         if not (length.isascii() and length.isdigit()):
@@ -46,14 +85,14 @@ async def read_body(receive: Receive, headers: dict[str, str], *, limit_bytes: i
             raise _too_large(limit_bytes)
     try:
         async with asyncio.timeout(deadline_s):
-            return await _collect(receive, limit_bytes)
+            return await _collect(receive, limit_bytes, take)
     except TimeoutError:
         raise errors.Rejected(
             "slow_body", f"the body did not arrive within {deadline_s:g} s", status=408, field="body"
         ) from None
 
 
-async def _collect(receive: Receive, limit_bytes: int) -> bytes:
+async def _collect(receive: Receive, limit_bytes: int, take: Callable[[int], None]) -> bytes:
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -64,6 +103,7 @@ async def _collect(receive: Receive, limit_bytes: int) -> bytes:
         size += len(chunk)
         if size > limit_bytes:
             raise _too_large(limit_bytes)
+        take(len(chunk))
         chunks.append(chunk)
         if not event.get("more_body", False):
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)

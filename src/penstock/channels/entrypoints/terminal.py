@@ -31,7 +31,7 @@ refused = telemetry.counter(
     "penstock_terminal_refused_total",
     labels=("code",),
     meaning="Reply streams refused, by stable code.",
-    remedy="bad_signature: `penstock chat` uses another secret than the account has.",
+    remedy="wrong_signature: `penstock chat` uses another secret than the account has.",
 )
 
 
@@ -49,8 +49,8 @@ class Terminal:
                 headers = requests.headers_of(scope)
                 body = await requests.read_body(receive, headers, limit_bytes=0, deadline_s=5.0)
                 request = requests.request_of(scope, headers, body, self._clock.now())
-                account = await self._service.authenticate(account_id, request)
-                follower = stack.enter_context(self._service.follow(account))
+                opened = await self._service.authenticate(account_id, request)
+                follower = stack.enter_context(self._service.follow(opened))
             except errors.PenstockError as error:
                 refused.labels(error.code).inc()
                 raise

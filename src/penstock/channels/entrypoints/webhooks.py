@@ -1,9 +1,11 @@
 """`POST /webhooks/{channel}/{account}`: the door that platforms knock at. A raw ASGI callable, because it is hot.
 
-Only what must be known before a signature can be checked is decided here: method, path, size, speed. Errors are
-raised; the edge writes them as problems.
+Only what must be known before a signature can be checked is decided here: path, method, account, size, speed. Errors
+are raised; the edge writes them as problems.
 """
 
+import contextlib
+from collections.abc import Generator
 from typing import Final
 
 from penstock.base import clock as clocks
@@ -14,6 +16,9 @@ from penstock.channels.service import inbound
 
 PREFIX: Final = "/webhooks/"
 
+HELD_BYTES: Final = 64 << 20
+"""Bytes of bodies that one process holds at once: many times what honest platforms need, and no more memory."""
+
 
 class Webhooks:
     """ASGI application for everything under `/webhooks/`."""
@@ -23,22 +28,24 @@ class Webhooks:
     ) -> None:
         self._service, self._clock = service, clock
         self._limit_bytes, self._deadline_s = body_limit_bytes, body_deadline_s
+        self._held = requests.Held(max(HELD_BYTES, body_limit_bytes))
 
     async def __call__(self, scope: requests.Scope, receive: requests.Receive, send: requests.Send) -> None:
         """Answer one request, after what it holds is stored."""
-        try:
+        with _counted():
             channel, account = address(scope["path"])
             if scope["method"] != "POST":
                 raise errors.WrongMethod("webhooks are posted", allow=("POST",))
             headers = requests.headers_of(scope)
-            body = await requests.read_body(
-                receive, headers, limit_bytes=self._limit_bytes, deadline_s=self._deadline_s
-            )
-        except errors.Rejected as error:
-            inbound.refused.labels("unread", error.code).inc()
-            raise
-        request = requests.request_of(scope, headers, body, self._clock.now())
-        answer = await self._service.receive(channel, account, request)
+        # Before the body: who does not even know an account's id shall not make us hold anything.
+        await self._service.require_account(channel, account)
+        with self._held.share() as take:
+            with _counted():
+                body = await requests.read_body(
+                    receive, headers, limit_bytes=self._limit_bytes, deadline_s=self._deadline_s, take=take
+                )
+            request = requests.request_of(scope, headers, body, self._clock.now())
+            answer = await self._service.receive(channel, account, request)
         await send(
             {
                 "type": "http.response.start",
@@ -50,6 +57,16 @@ class Webhooks:
             }
         )
         await send({"type": "http.response.body", "body": answer.body})
+
+
+@contextlib.contextmanager
+def _counted() -> Generator[None]:
+    """Count what is refused before the service has seen it."""
+    try:
+        yield
+    except errors.PenstockError as error:
+        inbound.refused.labels("unread", error.code).inc()
+        raise
 
 
 def address(path: str) -> tuple[str, str]:

@@ -4,8 +4,9 @@ The order is the promise. Nothing is done with a request before its signature ho
 after message and outbox row are committed together; an event that comes again is answered the same and published once.
 """
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 from penstock.base import context as contexts
 from penstock.base import errors, telemetry
@@ -41,7 +42,7 @@ refused = telemetry.counter(
     "penstock_inbound_refused_total",
     labels=("channel", "code"),
     meaning="Webhooks refused, by stable code.",
-    remedy="bad_signature, stale: secrets or clocks differ. no_account: a platform calls an old address. "
+    remedy="wrong_signature, stale_signature: secrets or clocks differ. no_account: a platform calls an old address. "
     "tenant_suspended, intake_closed and database codes: platforms try again, nothing is lost yet.",
 )
 seconds = telemetry.histogram(
@@ -60,6 +61,11 @@ class Inbound:
     ) -> None:
         self._where, self._messages, self._intake_open = where, messages, intake_open
 
+    async def require_account(self, channel: str, account_id: str) -> None:
+        """Raise Rejected (404) without such an account, before a stranger's body is read; Unavailable as `receive`."""
+        with _counted(self._where.label(channel)):
+            await self._where.accounts.find(self._where.channel(channel).name, account_id)
+
     async def receive(self, channel: str, account_id: str, request: ports.WebhookRequest) -> ports.Answer:
         """Answer one webhook; when this returns, what it held is stored.
 
@@ -68,10 +74,8 @@ class Inbound:
         """
         label, begun = self._where.label(channel), time.perf_counter()
         try:
-            return await self._receive(self._where.channel(channel), account_id, request)
-        except errors.PenstockError as error:
-            refused.labels(label, error.code).inc()
-            raise
+            with _counted(label):
+                return await self._receive(self._where.channel(channel), account_id, request)
         finally:
             seconds.labels(label).observe(time.perf_counter() - begun)
 
@@ -80,7 +84,7 @@ class Inbound:
         if not self._intake_open():
             raise channel_errors.intake_closed()
         context = contexts.from_headers(account.tenant, request.headers)
-        with telemetry.span("webhook receive", context, channel=account.channel, account=account.id) as inner:
+        with telemetry.span("webhook receive", context, "server", channel=account.channel, account=account.id) as inner:
             reading = channel.read(request, account)
             if reading.ignored:
                 ignored.labels(account.channel).inc(len(reading.ignored))
@@ -106,3 +110,13 @@ class Inbound:
             duplicates.labels(account.channel, "changed").inc(len(recorded.changed))
             with telemetry.bound(context):
                 _log.warning("event id reused", channel=account.channel, account=account.id)
+
+
+@contextlib.contextmanager
+def _counted(channel: str) -> Generator[None]:
+    """Count what is refused inside, by channel and code."""
+    try:
+        yield
+    except errors.PenstockError as error:
+        refused.labels(channel, error.code).inc()
+        raise

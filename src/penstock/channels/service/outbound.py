@@ -85,7 +85,7 @@ class Outbound:
         self._where, self._commands, self._limits, self._clock, self._said = where, commands, limits, clock, said
         self._holder = ids.new_id()
         # Never more than were being sent when Postgres went away: without it nothing new is claimed.
-        self._unsaved: dict[tuple[str, str], model.Outcome] = {}
+        self._unsaved: dict[tuple[str, str], tuple[outbound_pb2.SendCommand, model.Outcome]] = {}
 
     async def perform(self, context: contexts.Context, command: outbound_pb2.SendCommand) -> None:
         """Bring a command to its end; when this returns, its row is final and its receipt committed.
@@ -94,8 +94,7 @@ class Outbound:
         when not even a receipt could be stored, and Rejected `command_conflict`.
         """
         model.check_storable(command)
-        key = (command.tenant, command.command_id)
-        outcome = self._unsaved.get(key)
+        outcome = self._remembered(command)
         if outcome is None:
             outcome = await self._attempt(context, command)
             if outcome is None:
@@ -103,6 +102,14 @@ class Outbound:
         await self._save(context, command, outcome)
         if outcome.state is model.State.WAITING:
             raise errors.Unavailable(outcome.code, "not sent yet", after_s=outcome.after_s)
+
+    def _remember(self, command: outbound_pb2.SendCommand, outcome: model.Outcome) -> None:
+        self._unsaved[command.tenant, command.command_id] = (command, outcome)
+
+    def _remembered(self, command: outbound_pb2.SendCommand) -> model.Outcome | None:
+        """How asking for these very words ended: others under the same id are a conflict, which claiming finds out."""
+        asked, outcome = self._unsaved.get((command.tenant, command.command_id), (command, None))
+        return outcome if asked is command or model.fingerprint(asked) == model.fingerprint(command) else None
 
     async def _attempt(self, context: contexts.Context, command: outbound_pb2.SendCommand) -> model.Outcome | None:
         """Claim and, unless something speaks against it, ask the platform; None when it had ended before."""
@@ -119,7 +126,7 @@ class Outbound:
         if outcome is None and isinstance(way, _Way):
             outcome = await self._ask(context, command, way, claimed)
         if outcome is not None:
-            self._unsaved[command.tenant, command.command_id] = outcome
+            self._remember(command, outcome)
         return outcome
 
     async def _way(self, command: outbound_pb2.SendCommand) -> _Way | model.Refusal:
@@ -151,7 +158,7 @@ class Outbound:
         """Ask the platform once. Whatever happens, how it ended is known to this process afterwards."""
         answer: ports.Sent | errors.PenstockError
         try:
-            with telemetry.span("channel send", context, channel=way.account.channel, account=way.account.id):
+            with telemetry.span("channel send", context, "client", channel=way.account.channel, account=way.account.id):
                 async with asyncio.timeout(self._limits.send_deadline_s):
                     answer = await way.channel.send(way.account, way.credentials, way.asked)
         except errors.PenstockError as error:
@@ -160,7 +167,7 @@ class Outbound:
             answer = ports.Ambiguous("no_answer", "the platform did not answer in time")
         except asyncio.CancelledError:
             answer = ports.Ambiguous("interrupted", "sending was interrupted")
-            self._unsaved[command.tenant, command.command_id] = self._judge(command, claimed, answer)
+            self._remember(command, self._judge(command, claimed, answer))
             raise
         except Exception as error:  # noqa: BLE001 - a bug in an adapter must not send a message five times
             _log.error("adapter failed", channel=way.account.channel, exc_info=error)

@@ -10,6 +10,7 @@ from collections.abc import Generator, Sequence
 from typing import Final
 
 from penstock.base import errors, telemetry
+from penstock.channels import errors as channel_errors
 from penstock.channels import ports
 from penstock.channels.model import account as model
 from penstock.channels.service import directory, stores
@@ -24,13 +25,15 @@ streams = telemetry.gauge(
 )
 
 
+Opened = tuple[ports.Account, ports.Credentials]
+"""The account that a stream was opened for, and its live secrets at that time."""
+
+
 class Follower:
     """One terminal's place in its account's replies."""
 
-    def __init__(
-        self, where: directory.Directory, rows: stores.ReadsReplies, account: ports.Account, *, poll_s: float
-    ) -> None:
-        self._where, self._rows, self._account, self._poll_s = where, rows, account, poll_s
+    def __init__(self, where: directory.Directory, rows: stores.ReadsReplies, opened: Opened, *, poll_s: float) -> None:
+        self._where, self._rows, self._opened, self._poll_s = where, rows, opened, poll_s
         self._woken = asyncio.Event()
         self._over = False
 
@@ -51,11 +54,16 @@ class Follower:
     async def after(self, sequence: int) -> Sequence[commands.Reply]:
         """What was said after `sequence`, in order; waits up to `poll_s` when that is nothing, and may then be empty.
 
-        Raises Rejected once the account is disabled or gone, Unavailable when Postgres is away.
+        Raises Rejected once the account is disabled or gone, or a secret that was live at the beginning is not any
+        more (it may be the one that opened the stream), Unavailable when Postgres is away or the tenant suspended.
         """
-        account, _ = await self._where.accounts.find(self._account.channel, self._account.id)
+        account, opened_with = self._opened
+        account, credentials = await self._where.accounts.find(account.channel, account.id)
         if account.disabled:
-            raise errors.Rejected("account_disabled", "this account is disabled", status=403)
+            raise channel_errors.account_disabled()
+        if not set(opened_with.secrets) <= set(credentials.secrets):
+            raise channel_errors.secret_retired()
+        await self._where.require_active(account.tenant)
         self._woken.clear()
         found = await self._rows.replies(account.tenant, account.id, after=sequence, limit=BATCH)
         if not found and not self._over:
@@ -75,29 +83,29 @@ class Replies:
         self._followers: dict[str, set[Follower]] = {}
         self._stopping = False
 
-    async def authenticate(self, account_id: str, request: ports.WebhookRequest) -> ports.Account:
+    async def authenticate(self, account_id: str, request: ports.WebhookRequest) -> Opened:
         """The terminal account that signed this request with its secret, as it signs what it sends.
 
         Raises what `Directory.verified` raises.
         """
-        account, _ = await self._where.verified(self._where.channel(model.TERMINAL), account_id, request)
-        return account
+        return await self._where.verified(self._where.channel(model.TERMINAL), account_id, request)
 
     async def latest(self, account: ports.Account) -> int:
         """The sequence of the account's last reply so far; 0 before the first. Raises Unavailable."""
         return await self._rows.latest(account.tenant, account.id)
 
     @contextlib.contextmanager
-    def follow(self, account: ports.Account) -> Generator[Follower]:
+    def follow(self, opened: Opened) -> Generator[Follower]:
         """A place among the account's streams. Raises Unavailable when it has enough, or while stopping."""
         if self._stopping:
             raise errors.Unavailable("stopping", "this process is stopping", after_s=1.0)
+        account, _ = opened
         mine = self._followers.setdefault(account.id, set())
         if len(mine) >= self._most:
             raise errors.Unavailable(
                 "too_many_streams", f"this account has {self._most} streams open", after_s=5.0, throttled=True
             )
-        follower = Follower(self._where, self._rows, account, poll_s=self._poll_s)
+        follower = Follower(self._where, self._rows, opened, poll_s=self._poll_s)
         mine.add(follower)
         streams.inc()
         try:

@@ -36,6 +36,7 @@ def test_urls_that_we_post_to(url, secure, host, port, authority, target):
     "url",
     [
         "",
+        f"https://{'a' * 64}.example",  # longer than a name's part may be: no resolver takes it
         "example.org",
         "//example.org/x",
         "http://example.org/x",

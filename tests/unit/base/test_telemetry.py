@@ -1,0 +1,119 @@
+"""Log lines are JSON with the bound ids, spans move a context down its trace, and neither can end what it watches."""
+
+import io
+import json
+
+import pytest
+import structlog
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
+
+from penstock.base import context as contexts
+from penstock.base import ids, telemetry
+
+
+@pytest.fixture
+def lines():
+    """Configures logs into a text; call it for the lines as documents."""
+    stream = io.StringIO()
+    telemetry.configure_logs(level="info", stream=stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def spans():
+    """Records spans; call it for those that ended."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    telemetry.trace_with(provider)
+    yield exporter.get_finished_spans
+    telemetry.trace_with(None)
+    provider.shutdown()
+
+
+@pytest.fixture
+def context():
+    return contexts.start(ids.TenantId("acme"), correlation_id="c-1")
+
+
+def test_a_line_is_one_json_object_with_the_bound_ids(lines, context):
+    log = telemetry.logger("some.place")
+    with telemetry.bound(context):
+        log.info("something happened", count=3, text="two\nlines \x1b[31m")
+    log.warning("outside")
+    inside, outside = lines()
+    assert (inside["message"], inside["source"], inside["level"], inside["count"]) == (
+        "something happened",
+        "some.place",
+        "info",
+        3,
+    )
+    assert (inside["tenant"], inside["correlation_id"], inside["trace_id"]) == ("acme", "c-1", context.trace_id)
+    assert inside["timestamp"].endswith("Z")
+    assert "tenant" not in outside
+
+
+def test_what_is_less_important_is_not_written(lines):
+    telemetry.logger("x").debug("quiet")
+    assert lines() == []
+
+
+def test_an_error_is_written_with_its_traceback(lines):
+    try:
+        raise ValueError("odd")
+    except ValueError as error:
+        telemetry.logger("x").error("failed", exc_info=error)
+    (line,) = lines()
+    assert "ValueError: odd" in line["exception"]
+
+
+def test_a_reader_that_left_does_not_end_what_wants_to_log():
+    class Left(io.StringIO):
+        def write(self, _):
+            raise BrokenPipeError
+
+        def flush(self):
+            raise BrokenPipeError
+
+    telemetry.configure_logs(stream=Left())
+    try:
+        assert telemetry.logger("x").info("nobody hears") is None
+    finally:
+        structlog.reset_defaults()
+
+
+def test_without_a_provider_a_span_leaves_the_context_alone(context):
+    telemetry.trace_with(None)
+    with telemetry.span("something", context) as inside:
+        assert inside is context
+    assert not telemetry.tracing()
+
+
+def test_a_span_moves_the_context_one_hop_down_its_trace(spans, context):
+    with telemetry.span("outer", context) as outer, telemetry.span("inner", outer, kind="producer", thing="x") as inner:
+        assert {outer.trace_id, inner.trace_id} == {context.trace_id}
+    first, second = spans()
+    assert (first.name, second.name) == ("inner", "outer")
+    assert f"{second.parent.span_id:016x}" == context.span_id
+    assert f"{first.parent.span_id:016x}" == outer.span_id
+    assert f"{first.context.span_id:016x}" == inner.span_id
+    assert first.attributes["penstock.tenant"] == "acme"
+    assert first.attributes["thing"] == "x"
+
+
+def test_an_error_marks_its_span_without_repeating_what_was_said(spans, context):
+    with pytest.raises(ValueError, match="my secret"), telemetry.span("x", context):
+        raise ValueError("my secret")
+    (span,) = spans()
+    assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "ValueError")
+    assert span.events == ()
+
+
+def test_a_trace_that_is_not_sampled_stays_so(spans, context):
+    with telemetry.span("x", contexts.from_headers(context.tenant, {"traceparent": context.traceparent[:-2] + "00"})):
+        pass
+    assert spans() == ()
