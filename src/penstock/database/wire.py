@@ -200,8 +200,11 @@ class Wire:
             if result is None:
                 if self._partial is None:
                     break
-                answer = self._expected.popleft()
-                assert isinstance(answer, Answer)  # noqa: S101 - libpq answers in the order of sending
+                if not self._expected or not isinstance(answer := self._expected[0], Answer):
+                    # Every statement has its answer, so this is the server ending the session (FATAL).
+                    self._lose()
+                    return
+                self._expected.popleft()
                 answer.result, self._partial = self._partial, None
             elif result.status == pq.ExecStatus.PIPELINE_SYNC:
                 done = self._expected.popleft()

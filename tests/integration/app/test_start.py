@@ -19,6 +19,7 @@ def folder():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(150)
 def test_a_wrong_sealing_key_is_refused_by_up_by_run_and_by_every_verb(folder):
     environ = installation.environment(folder)
     with installation.up(environ) as installed:

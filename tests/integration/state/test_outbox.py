@@ -37,6 +37,17 @@ async def test_a_row_is_the_message_and_nothing_less(shop, database):
     assert [row.outgoing for row in rows if row.outgoing.body == message.body] == [message, message]
 
 
+async def test_a_message_that_tells_of_a_change_is_kept_only_if_the_change_happened(shop, database):
+    affected = []
+    for number, happens in ((1, True), (2, False), (3, True)):
+        async with database.transaction("shop", ["acme"]) as transaction:
+            change = "select 1 where %s::boolean"
+            answer = outbox.append_if(transaction, change, (happens,), shop.outgoing(number))
+        affected.append(answer.affected)
+    assert affected == [1, 0, 1]
+    assert await numbers(database) == [1, 3]
+
+
 async def test_nothing_is_kept_and_nobody_woken_when_the_transaction_fails(shop, database):
     woken = []
     unlisten = outbox.listen("shop", lambda: woken.append(1))
