@@ -12,6 +12,9 @@ from typing import Final
 from penstock.base import errors
 
 READY_FD: Final = "PENSTOCK_SDK__READY_FD"
+FOR_APPS: Final = frozenset(
+    {"PENSTOCK_DATA", "PENSTOCK_TENANT", "PENSTOCK_NATS_URL", "PENSTOCK_NATS_USER", "PENSTOCK_NATS_PASSWORD"}
+)
 LISTENS_S: Final = 20.0
 STOPS_S: Final = 30.0
 
@@ -34,7 +37,7 @@ async def running(
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             str(path),
-            env={**environ, READY_FD: str(write_end)},
+            env={**_for_an_app(environ), READY_FD: str(write_end)},
             stdin=asyncio.subprocess.DEVNULL,
             pass_fds=(write_end,),
             start_new_session=True,
@@ -53,6 +56,15 @@ async def running(
             watching.cancel()
     finally:
         await _stop(process)
+
+
+def _for_an_app(environ: Mapping[str, str]) -> dict[str, str]:
+    """What an app may know of our environment: how to reach the bus, not the database and not the sealing key."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith("PENSTOCK_") or name.startswith("PENSTOCK_SDK__") or name in FOR_APPS
+    }
 
 
 async def _until_ready(read_end: int, process: asyncio.subprocess.Process) -> None:

@@ -13,7 +13,7 @@ from penstock.database import migrations, pool
 from penstock.sealing import keys, sealer
 from penstock.sealing import store as sealing_store
 from penstock.servers import folder, watermark
-from penstock.state import quarantine
+from penstock.state import failures, quarantine
 from penstock.tenancy import service as tenancy
 from penstock.tenancy import store as tenancy_store
 
@@ -26,6 +26,7 @@ class House:
     tenancy: tenancy.Tenancy
     channels: channels_wiring.ChannelsRoom
     quarantine: quarantine.Quarantine
+    failures: failures.Failures
     database_url: str
     http_url: str
 
@@ -65,7 +66,15 @@ async def opened(
         )
         channels = channels_wiring.build(found.channels, around)
         stack.push_async_callback(channels.close)
-        yield House(database, tenants, channels, quarantine.Quarantine(database), database_url, http_url)
+        yield House(
+            database,
+            tenants,
+            channels,
+            quarantine.Quarantine(database),
+            failures.Failures(database, schema.OUTBOXES),
+            database_url,
+            http_url,
+        )
 
 
 @contextlib.asynccontextmanager

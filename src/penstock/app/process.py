@@ -5,6 +5,7 @@ import contextlib
 import os
 import socket
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Final
 
 from penstock.app import child, configuration, house, roles
 from penstock.base import errors, settings, tasks, telemetry
@@ -12,6 +13,8 @@ from penstock.edge import wiring as edge_wiring
 from penstock.edge.entrypoints import probes
 from penstock.spine import ports, provision
 from penstock.spine.adapters import spine_nats
+
+PROVISIONED_EVERY_S: Final = 15.0
 
 _log = telemetry.logger("app.process")
 
@@ -30,10 +33,12 @@ async def run(names: Sequence[str], found: configuration.Configuration, environ:
         parts = roles.Parts(joined, transport, found)
         for role in chosen:
             role.furnish(parts)
-        probe = probes.Probes({"postgres": joined.check, "nats": lambda: _connected(transport)})
+        consumers = _Consumers(transport, parts, found.spine.replicas)
+        checks = {"postgres": joined.check, "nats": lambda: _connected(transport), "streams": consumers.check}
+        probe = probes.Probes(checks)
         server = edge_wiring.EdgeServer(found.edge, parts.mounts, probe, listener=_inherited(environ))
         running = tasks.Tasks()
-        consuming = running.once("consumers", _consume(transport, parts, found.spine.replicas))
+        consuming = running.forever("consumers", consumers.see_to)
         for publisher in parts.publishers.values():
             await publisher.start()
         serving = asyncio.create_task(server.serve())
@@ -70,22 +75,33 @@ async def _opened(found: configuration.Configuration, stopping: asyncio.Event) -
                 return
 
 
-async def _consume(transport: ports.Spine, parts: roles.Parts, replicas: int) -> None:
-    """Make streams and durables when the server is there, which may be later than us, and start the workers."""
-    failures = 0
-    while True:
+class _Consumers:
+    """Streams and durables are there, and workers run on them: now, and again after a server lost its store."""
+
+    def __init__(self, transport: ports.Spine, parts: roles.Parts, replicas: int) -> None:
+        self._transport, self._parts, self._replicas = transport, parts, replicas
+        self._missing = "streams and durables were not looked at yet"
+
+    async def see_to(self) -> None:
+        """Make what is missing, start what does not run, and come back later."""
         try:
-            await provision.streams(transport, replicas=replicas)
-            for policy, worker in parts.workers:
-                await provision.durable(transport, policy)
-                if worker not in parts.started:
+            made = await provision.streams(self._transport, replicas=self._replicas)
+            for policy, worker in self._parts.workers:
+                await provision.durable(self._transport, policy)
+                if worker not in self._parts.started:
                     await worker.start()
-                    parts.started.append(worker)
-            return
+                    self._parts.started.append(worker)
         except errors.PenstockError as error:
-            failures += 1
-            _log.warning("consumers wait", code=error.code, detail=error.detail)
-            await asyncio.sleep(tasks.backoff_s(failures, most_s=5.0))
+            self._missing = error.detail
+            raise errors.Unavailable(error.code, error.detail) from error
+        if made:
+            _log.info("streams made", streams=made)
+        self._missing = ""
+        await asyncio.sleep(PROVISIONED_EVERY_S)
+
+    async def check(self) -> str:
+        """Empty when all are there, else one sentence."""
+        return self._missing
 
 
 @contextlib.asynccontextmanager

@@ -1,7 +1,13 @@
 """Which schemas this build has: one per room with tables, the shared tables of `state` first."""
 
+from typing import Final
+
 from penstock.database import migrations
 from penstock.state import outbox, quarantine
+
+
+OUTBOXES: Final = ("channels", "state")
+"""Rooms whose schema holds an outbox."""
 
 
 def rooms() -> tuple[migrations.RoomSchema, ...]:

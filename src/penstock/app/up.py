@@ -63,7 +63,7 @@ async def running(
             pass  # what the core would refuse (a wrong sealing key) is said here, and not by a core that keeps ending
         core = child.Child((*child.PROGRAM, *ROLES), _core_environ(variables, at, where, place), listener)
         await core.start()
-        stack.push_async_callback(core.stop, found.edge.drain_s + 15)
+        stack.push_async_callback(core.stop, 2 * found.edge.drain_s + 15)
         await _until_ready(where, core)
         endpoints.write(place.path, where)
         stack.callback(endpoints.remove, place.path)

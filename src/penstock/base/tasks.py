@@ -70,7 +70,9 @@ class Tasks:
                     failures += 1
                     _log.info("task waits", task=name, code=error.code, detail=error.detail)
                     await asyncio.sleep(max(backoff_s(failures), min(error.after_s, 10.0)))
-                except Exception as error:  # noqa: BLE001 - a long-running task must outlive any error
+                except (Exception, asyncio.CancelledError) as error:
+                    if isinstance(error, asyncio.CancelledError) and is_told_to_stop():
+                        raise
                     failures = 1 if loop.time() - begun > 60 else failures + 1
                     _report(name, error)
                     await asyncio.sleep(backoff_s(failures))
@@ -91,6 +93,12 @@ class Tasks:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _report(name: str, error: Exception) -> None:
+def is_told_to_stop() -> bool:
+    """Whether it is this task that somebody cancels, and not something that it waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _report(name: str, error: BaseException) -> None:
     crashes.labels(name).inc()
     _log.error("task crashed", task=name, exc_info=error)

@@ -57,7 +57,7 @@ def adapters(limits: settings.ChannelsSettings) -> dict[str, ports.Channel]:
     """Every channel that ships with Penstock, by slug."""
     window_s = limits.replay_window_s
     shipped: list[ports.Channel] = [
-        channel_webhook.WebhookChannel(tolerance_s=window_s),
+        channel_webhook.WebhookChannel(timeout_s=limits.send_deadline_s, tolerance_s=window_s),
         channel_terminal.TerminalChannel(tolerance_s=window_s),
     ]
     return {channel.name: channel for channel in shipped}

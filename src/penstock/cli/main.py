@@ -8,7 +8,7 @@ import typer
 
 import penstock
 from penstock.base import errors
-from penstock.cli import account, chat, doctor, output, quarantine, running, tenant
+from penstock.cli import account, chat, doctor, outbox, output, quarantine, running, tenant
 
 application = typer.Typer(
     name="penstock",
@@ -27,7 +27,12 @@ for name, verb in (
     ("demo", running.demo),
 ):
     application.command(name)(verb)
-for name, group in (("tenant", tenant.group), ("account", account.group), ("quarantine", quarantine.group)):
+for name, group in (
+    ("tenant", tenant.group),
+    ("account", account.group),
+    ("quarantine", quarantine.group),
+    ("outbox", outbox.group),
+):
     application.add_typer(group, name=name)
 
 

@@ -22,6 +22,11 @@ class Lanes(Generic[W]):
         return sum(map(len, self._lanes.values()))
 
     @property
+    def open(self) -> int:
+        """How many keys have work."""
+        return len(self._lanes)
+
+    @property
     def deepest(self) -> int:
         """Items in the longest lane, the one that is out included."""
         return max(map(len, self._lanes.values()), default=0)

@@ -33,7 +33,7 @@ MESSAGES_INBOUND: Final = StreamPolicy(
     "MESSAGES_INBOUND", ("tenant.*.messages.in.>",), "conversations, as people said them"
 )
 MESSAGES_OUTBOUND: Final = StreamPolicy(
-    "MESSAGES_OUTBOUND", ("tenant.*.messages.out.>",), "commands to channels", max_age_s=DAY_S, max_bytes=2 * GIB
+    "MESSAGES_OUTBOUND", ("tenant.*.messages.out.>",), "commands to channels", max_bytes=2 * GIB
 )
 RECEIPTS: Final = StreamPolicy("RECEIPTS", ("tenant.*.receipts.>",), "what became of commands", max_bytes=GIB)
 QUARANTINE: Final = StreamPolicy(

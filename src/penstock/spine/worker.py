@@ -13,8 +13,10 @@ other. Without one each delivery is on its own and Unavailable pauses the whole 
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from penstock.base import context as contexts
 from penstock.base import errors, tasks, telemetry
@@ -60,6 +62,13 @@ deepest = telemetry.gauge(
 )
 
 
+PREFETCH: Final = 4
+"""Deliveries fetched per handler that may run, where lanes may make some of them wait."""
+
+SHORTEST_PAUSE_S: Final = 0.001
+LONGEST_PAUSE_S: Final = 600.0
+
+
 class Worker:
     """One process's share of one durable consumer. The durable must exist (`provision.durable`)."""
 
@@ -83,6 +92,7 @@ class Worker:
         self._subscription: ports.Subscription | None = None
         self._sequence = 0
         self._parked = 0
+        self._draining = False
         # Looked up once: it costs more than the counting.
         self._seconds, self._holding = seconds.labels(policy.name), held.labels(policy.name)
         self._acked = handled.labels(policy.name, "acked")
@@ -98,13 +108,21 @@ class Worker:
         self._tasks.forever(f"{name} lease", self._keep_leases)
         for number in range(self._policy.concurrency):
             self._tasks.forever(f"{name} handler {number}", self._run)
-        window = self._policy.max_ack_pending if self._lane_of else self._policy.concurrency
+        # Enough to keep every handler busy while some lanes wait, and no more: what is here, no replica can have.
+        ahead = PREFETCH if self._lane_of else 1
+        window = min(self._policy.max_ack_pending, self._policy.concurrency * ahead)
         self._subscription = await self._spine.consume(self._policy, self._receive, window=window)
 
     async def drain(self, timeout_s: float) -> int:
-        """Fetch nothing more, finish what is held, give back the rest when time is over; returns how many that were."""
+        """Fetch nothing more, finish what is being handled or may be, and give back the rest; returns how many.
+
+        The rest is what time does not suffice for, and at once what waits behind a pause: another process may be
+        luckier, and nobody should wait for a platform that asked for ten minutes.
+        """
+        self._draining = True
         if self._subscription is not None:
             await self._subscription.close()
+        self._look_whether_idle()
         try:
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
@@ -155,7 +173,11 @@ class Worker:
         self._work.release()
         self._held.remove(item)
         self._holding.set(len(self._held))
-        if not self._held:
+        self._look_whether_idle()
+
+    def _look_whether_idle(self) -> None:
+        """Nothing is held; or, while draining, everything that is stands behind a pause."""
+        if not self._held or (self._draining and self._parked == self._lanes.open):
             self._idle.set()
 
     def _park(self, key: str, pause_s: float) -> None:
@@ -173,6 +195,7 @@ class Worker:
                 subscription.resume()
 
         asyncio.get_running_loop().call_later(pause_s, again)
+        self._look_whether_idle()
 
     async def _try(self, item: lease.Held) -> float | None:
         """Handle once; None when the delivery is settled, else the seconds to wait before the next try."""
@@ -190,7 +213,7 @@ class Worker:
                 async with asyncio.timeout(self._policy.deadline_s):
                     await self._handle(inner, delivery)
         except asyncio.CancelledError:
-            if _is_told_to_stop():
+            if tasks.is_told_to_stop():
                 raise
             # Of something that the handler waited for. Let through, it would end this task, and the lane with it.
             broken = errors.Broken("handler_cancelled", "the handler ended with a cancellation of its own")
@@ -226,7 +249,7 @@ class Worker:
         if isinstance(error, errors.Unavailable):
             retried.labels(name, "unavailable").inc()
             _log.info("delivery waits", consumer=name, code=error.code, after_s=error.after_s)
-            return error.after_s
+            return pause_of(error)
         if isinstance(error, errors.Poisoned | errors.Rejected):
             return await self._set_aside(context, item, error)
         pause_s = self._failed(item, error)
@@ -244,7 +267,7 @@ class Worker:
         try:
             await quarantine.publish(self._spine, context, item.delivery, error, item.failures)
         except errors.Unavailable as unavailable:
-            return unavailable.after_s
+            return pause_of(unavailable)
         name, sequence = self._policy.name, item.delivery.sequence
         handled.labels(name, "quarantined").inc()
         _log.warning("quarantined", consumer=name, sequence=sequence, reason=type(error).__name__)
@@ -264,12 +287,6 @@ class Worker:
             await item.extend()
 
 
-def _is_told_to_stop() -> bool:
-    """Whether it is this task that somebody cancels, and not something that it waited for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
 def bind(delivery: ports.Delivery) -> contexts.Context:
     """The delivery's context, bound to the tenant of its subject. Raises Poisoned when a header says another one."""
     try:
@@ -278,3 +295,9 @@ def bind(delivery: ports.Delivery) -> contexts.Context:
         raise errors.Poisoned("bad_subject", error.detail) from None
     contexts.check_tenant(tenant, delivery.headers)
     return contexts.from_headers(tenant, delivery.headers)
+
+
+def pause_of(error: errors.Unavailable) -> float:
+    """Seconds to wait; an author may have asked for no pause at all, or for one that never ends."""
+    wanted_s = error.after_s if math.isfinite(error.after_s) else LONGEST_PAUSE_S
+    return max(SHORTEST_PAUSE_S, min(wanted_s, LONGEST_PAUSE_S))

@@ -37,7 +37,8 @@ failures = telemetry.counter(
     "penstock_outbox_failures_total",
     labels=("room", "code"),
     meaning="Tries to publish that failed, by code; `given_up` are rows marked failed.",
-    remedy="unavailable codes: look at NATS. given_up: read outbox.failure, mend the cause, revive the rows.",
+    remedy="unavailable codes: look at NATS. given_up: `penstock outbox ls` says which and why; mend the cause, then "
+    "`penstock outbox revive`.",
 )
 oldest = telemetry.gauge(
     "penstock_outbox_oldest_seconds",

@@ -119,3 +119,11 @@ def test_one_is_sent_again_and_then_those_that_were_not(installed, kept, tmp_pat
     assert all(row["redriven_at"] for row in rows)
     (theirs,) = installed.call("quarantine", "ls", "-t", "twin", "--json").document
     assert theirs["redriven_at"] is None
+
+
+def test_nothing_that_was_given_up_is_an_empty_list_and_nothing_to_revive(installed):
+    assert installed.call("tenant", "create", "tidy").code == 0
+    assert installed.call("outbox", "ls", "-t", "tidy", "--json").document == []
+    assert installed.call("outbox", "revive", "-t", "tidy", "--json").document == {"revived": 0}
+    assert "nothing was given up" in installed.call("outbox", "ls", "-t", "tidy").out
+    assert installed.call("outbox", "ls", "-t", "a.b").code == 2

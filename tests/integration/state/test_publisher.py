@@ -10,7 +10,7 @@ from penstock.base import errors
 from penstock.database import migrations, pool
 from penstock.servers import testing as servers
 from penstock.spine import provision
-from penstock.state import outbox, publisher
+from penstock.state import failures, outbox, publisher
 from tests.integration.state import conftest
 from tests.integration.state.conftest import until
 
@@ -118,11 +118,15 @@ async def test_a_row_that_can_never_be_published_is_given_up_and_can_be_revived(
     assert counter.numbers("acme/k0") == [0, 1, 3, 4]
     assert await shop.counts(database) == (0, 4, 1)
     refuse.clear()
-    async with database.transaction("shop", ["globex"]) as transaction:
-        assert await outbox.revive(transaction) == 0
-    async with database.transaction("shop", ["acme"]) as transaction:
-        assert await outbox.revive(transaction) == 1
+    given_up = failures.Failures(database, ["shop", "state"])
+    assert [(row.room, row.message_id[-2:], row.failure) for row in await given_up.list("acme")] == [
+        ("shop", ":2", "too_large")
+    ]
+    assert await given_up.list("globex") == []
+    assert await given_up.revive("globex") == 0
+    assert await given_up.revive("acme") == 1
     await shop.until_published(database, 5)
+    assert await given_up.list("acme") == []
 
 
 async def test_a_refused_row_holds_up_its_own_key_only_and_not_for_ever(shop, database, counter):

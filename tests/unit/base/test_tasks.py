@@ -1,6 +1,7 @@
 """Tasks that somebody owns: they outlive errors, wait longer each time, and stop when told."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -135,3 +136,35 @@ async def test_work_that_is_stopped_before_its_first_step_is_closed_and_not_forg
     owned.once("never begun", work)
     await owned.stop()
     assert work.cr_frame is None
+
+
+def test_a_terminal_that_closes_ends_a_process_unless_it_was_told_to_ignore_that():
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        assert tasks.ending_signals() == [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        assert tasks.ending_signals() == [signal.SIGTERM, signal.SIGINT], "nohup"
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+async def test_a_cancellation_of_something_the_work_waited_for_does_not_end_it(
+    owned: tasks.Tasks, no_pauses: list[int]
+) -> None:
+    runs = 0
+    done = asyncio.Event()
+
+    async def waits_for_something_cancelled() -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 3:
+            done.set()
+        other = asyncio.get_running_loop().create_future()
+        other.cancel()
+        await other
+
+    owned.forever("stray", waits_for_something_cancelled)
+    async with asyncio.timeout(5):
+        await done.wait()
+    assert no_pauses[:2] == [1, 2]

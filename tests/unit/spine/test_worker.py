@@ -452,3 +452,33 @@ async def test_what_an_error_says_never_keeps_it_out_of_quarantine(running: Any,
     spine.receive(delivery)
     await until(lambda: delivery.settled == ["terminate"])
     assert len(spine.published[0].body) < 2000
+
+
+async def test_drain_does_not_wait_for_what_stands_behind_a_pause(running: Any) -> None:
+    async def handle(_: contexts.Context, delivery: ports.Delivery) -> None:
+        if delivery.sequence == 1:
+            raise errors.Unavailable("slow", "come back in ten minutes", after_s=600)
+
+    spine, made = await running(handle, lane_of=lambda delivery: delivery.subject)
+    deliveries = [FakeDelivery(1), FakeDelivery(2), FakeDelivery(3, subject="tenant.acme.y")]
+    for delivery in deliveries:
+        spine.receive(delivery)
+    await until(lambda: deliveries[2].settled == ["ack"])
+    async with asyncio.timeout(5):
+        assert await made.drain(60) == 2
+    assert [d.settled for d in deliveries[:2]] == [["retry 0"], ["retry 0"]]
+
+
+async def test_no_replica_fetches_more_than_it_may_soon_handle(running: Any) -> None:
+    async def handle(_: contexts.Context, __: ports.Delivery) -> None:
+        return
+
+    wide = dataclasses.replace(POLICY, concurrency=2, max_ack_pending=1000)
+    spine, _ = await running(handle, policy=wide, lane_of=lambda delivery: delivery.subject)
+    assert spine.window == 2 * worker.PREFETCH
+
+
+@pytest.mark.parametrize("after_s", [0.0, -1.0, float("inf"), float("nan"), 1e12])
+def test_a_pause_is_never_none_and_never_without_end(after_s: float) -> None:
+    pause_s = worker.pause_of(errors.Unavailable("slow", "come back", after_s=after_s))
+    assert worker.SHORTEST_PAUSE_S <= pause_s <= worker.LONGEST_PAUSE_S

@@ -43,10 +43,6 @@ class TerminalChannel:
         """Raise Rejected unless it is `whsec_` and 24 to 64 bytes in base64."""
         standard_webhooks.key_of(secret)
 
-    def new_secret(self) -> settings.Secret:
-        """A fresh secret."""
-        return standard_webhooks.new_secret()
-
     def verify(self, request: ports.WebhookRequest, credentials: ports.Credentials) -> None:
         """Raise Rejected (401) unless Standard Webhooks says that a live secret signed it, recently."""
         standard_webhooks.verify(request, credentials, tolerance_s=self._tolerance_s)

@@ -9,7 +9,6 @@ import base64
 import binascii
 import hmac
 import re
-import secrets
 from collections.abc import Sequence
 from typing import Final
 
@@ -31,11 +30,6 @@ _KEY_BYTES: Final = range(24, 65)
 # No full stop: it separates what is signed, so that nobody can shift text from one part into the next.
 _MESSAGE_ID: Final = re.compile(r"[!-\-/-~]{1,256}")
 _UNIX_TIME: Final = re.compile(r"[0-9]{1,12}")
-
-
-def new_secret() -> settings.Secret:
-    """A fresh secret of 32 random bytes."""
-    return settings.Secret(_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode("ascii"))
 
 
 def key_of(secret: settings.Secret) -> bytes:

@@ -147,8 +147,9 @@ class NatsSubscription:
         except errors.Unavailable as error:
             # Nothing is lost: the lease ends and the server delivers it again.
             _log.info("settling lost", consumer=self._policy.name, code=error.code)
-        if last:
-            await self._puller.done()
+        finally:
+            if last:
+                await self._puller.done()
 
     async def attach(self) -> None:
         """A connection stands: ask again."""
@@ -172,7 +173,7 @@ class NatsSubscription:
                 await self._restore(self._latest.at if self._latest else None)
                 await self.attach()
                 return
-            except (errors.PenstockError, nats.errors.Error, OSError) as error:
+            except (errors.PenstockError, nats.errors.Error, OSError, RuntimeError) as error:
                 _log.warning("consumer is still away", consumer=self._policy.name, error=f"{error}")
 
     def pause(self) -> None:
