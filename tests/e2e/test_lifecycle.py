@@ -209,10 +209,19 @@ async def test_interrupting_a_start_leaves_nothing(folder: Path, at: str) -> Non
 
 
 @pytest.mark.timeout(90)
-async def test_a_database_that_is_not_there_is_said_in_one_line(folder: Path) -> None:
-    url = f"postgresql://penstock:secret@127.0.0.1:{installation.free_port()}/penstock"
-    code, line = await refused(installation.environment(folder, PENSTOCK_POSTGRES_URL=url))
+@pytest.mark.parametrize(
+    ("variable", "scheme", "title"),
+    [("PENSTOCK_POSTGRES_URL", "postgresql", "Postgres"), ("PENSTOCK_NATS_URL", "nats", "NATS")],
+)
+async def test_a_server_that_is_not_there_is_said_in_one_line(
+    folder: Path, variable: str, scheme: str, title: str
+) -> None:
+    port = installation.free_port()
+    path = "/penstock" if scheme == "postgresql" else ""
+    url = f"{scheme}://penstock:swordfish@127.0.0.1:{port}{path}"
+    code, line = await refused(installation.environment(folder, **{variable: url}))
     assert code == 75
-    assert line.startswith("penstock: the database does not answer.")
-    assert "secret" not in line
+    assert line.startswith(f"penstock: {title} at 127.0.0.1:{port} does not answer.")
+    assert variable in line
+    assert "swordfish" not in line
     await processes.gone(folder, timeout_s=1)

@@ -5,7 +5,6 @@ from typing import Final
 from penstock.database import migrations
 from penstock.state import outbox, quarantine
 
-
 OUTBOXES: Final = ("channels", "state")
 """Rooms whose schema holds an outbox."""
 

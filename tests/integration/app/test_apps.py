@@ -70,7 +70,7 @@ async def test_one_that_does_not_care_is_killed(write, monkeypatch):
 
 
 async def test_it_is_told_how_to_reach_the_bus_and_nothing_of_the_database_or_the_key(write, tmp_path):
-    program = f"import os, pathlib\npathlib.Path({str(tmp_path / 'seen')!r}).write_text(" ".join(os.environ))\n"
+    program = f"import os, pathlib\npathlib.Path({str(tmp_path / 'seen')!r}).write_text(' '.join(os.environ))\n"
     secret = {"PENSTOCK_POSTGRES_URL": "x", "PENSTOCK_SEALING_KEY": "x", "PENSTOCK_SEALING__KEY": "x"}
     needed = {"PENSTOCK_DATA": "x", "PENSTOCK_TENANT": "x", "PENSTOCK_SDK__DRAIN_S": "1"}
     async with apps.running(write(program + READY + FOR_EVER), {**os.environ, **secret, **needed}):
