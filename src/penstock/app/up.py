@@ -18,7 +18,7 @@ from penstock.base import errors, settings, tasks, telemetry
 from penstock.database import migrations, roles
 from penstock.edge import wiring as edge_wiring
 from penstock.sealing import keys
-from penstock.servers import credentials, embedded, folder, probe
+from penstock.servers import credentials, embedded, folder, given, probe
 
 ROLES: Final = ("channels", "state")
 LOGIN: Final = "penstock"
@@ -44,6 +44,7 @@ async def running(
     Raises Rejected for what the operator must change, Unavailable for what may pass by itself.
     """
     variables = dict(os.environ if environ is None else environ)
+    await given.require_answers(found.servers)
     async with contextlib.AsyncExitStack() as stack:
         servers = embedded.EmbeddedServers(found.servers)
         at = await servers.start()

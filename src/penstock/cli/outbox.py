@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from penstock.state import failures as rows
 
 group = typer.Typer(
-    help="What a stream refused for good: look at it, mend the cause, send it after all.",
+    help="What a stream refused for good, and sending it after all.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -14,7 +14,7 @@ from typing import cast
 
 import penstock
 from penstock.base import errors, settings, tasks, telemetry
-from penstock.servers import binaries, endpoints, files, folder, given, probe, watermark
+from penstock.servers import binaries, endpoints, files, folder, given, watermark
 from penstock.servers.nats import EmbeddedNats
 from penstock.servers.postgres import EmbeddedPostgres
 from penstock.servers.settings import ServersSettings
@@ -105,16 +105,12 @@ class EmbeddedServers:
 
     async def _start_nats(self, prepared: folder.DataFolder) -> endpoints.NatsEndpoint:
         if self._settings.nats_url is not None:
-            url = self._settings.nats_url.reveal()
-            await _require_answer("NATS", "PENSTOCK_NATS_URL", given.nats_places(url))
-            return given.nats_endpoint(url)
+            return given.nats_endpoint(self._settings.nats_url.reveal())
         server = self._servers["nats"] = EmbeddedNats(prepared, self._settings)
         return await server.start()
 
     async def _start_postgres(self, prepared: folder.DataFolder) -> settings.Secret:
         if self._settings.postgres_url is not None:
-            places = given.postgres_places(self._settings.postgres_url.reveal())
-            await _require_answer("Postgres", "PENSTOCK_POSTGRES_URL", places)
             return self._settings.postgres_url
         server = self._servers["postgres"] = EmbeddedPostgres(prepared, self._settings, durable=self._durable)
         return settings.Secret((await server.start()).url())
@@ -177,20 +173,6 @@ async def stop_left_behind(chosen: ServersSettings) -> list[str]:
             if await server.station.clear():
                 stopped.append(server.station.name)
     return stopped
-
-
-async def _require_answer(title: str, variable: str, places: Sequence[tuple[str, int]]) -> None:
-    """Raise Unavailable `server_away` unless one of these servers, which the operator named, can be reached."""
-    for host, port in places:
-        if await probe.answers(host, port):
-            return
-    named = ", ".join(f"{host}:{port}" for host, port in places)
-    raise errors.Unavailable(
-        "server_away",
-        f"{title} at {named} does not answer",
-        hint=f"Start it, or unset {variable} to have one started here.",
-        after_s=5.0,
-    )
 
 
 def _most_telling(results: Sequence[object]) -> BaseException | None:

@@ -1,10 +1,13 @@
 """Reads the URLs with which an operator replaces embedded servers; what is wrong is said without repeating a secret."""
 
 import shlex
+from collections.abc import Sequence
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from penstock.base import errors
+from penstock.servers import probe
 from penstock.servers.endpoints import NatsEndpoint
+from penstock.servers.settings import ServersSettings
 
 
 def nats_endpoint(urls: str) -> NatsEndpoint:
@@ -79,3 +82,24 @@ def _of_url(url: str) -> tuple[list[str], list[str]]:
 def _of_pairs(text: str) -> tuple[list[str], list[str]]:
     pairs = dict(word.split("=", 1) for word in shlex.split(text))
     return pairs.get("host", "localhost").split(","), pairs.get("port", "").split(",")
+
+
+async def require_answers(chosen: ServersSettings) -> None:
+    """Raise Unavailable `server_away` unless the servers that the operator named can be reached."""
+    if chosen.nats_url is not None:
+        await _require_answer("NATS", "PENSTOCK_NATS_URL", nats_places(chosen.nats_url.reveal()))
+    if chosen.postgres_url is not None:
+        await _require_answer("Postgres", "PENSTOCK_POSTGRES_URL", postgres_places(chosen.postgres_url.reveal()))
+
+
+async def _require_answer(title: str, variable: str, places: Sequence[tuple[str, int]]) -> None:
+    for host, port in places:
+        if await probe.answers(host, port):
+            return
+    named = ", ".join(f"{host}:{port}" for host, port in places)
+    raise errors.Unavailable(
+        "server_away",
+        f"{title} at {named} does not answer",
+        hint=f"Start it, or unset {variable} to have one started here.",
+        after_s=5.0,
+    )
