@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 
+import nats
+
 from penstock.base import ids
 from penstock.database import pool
 from penstock.messages.v1 import outbound_pb2
@@ -31,6 +33,18 @@ async def receipts(
     finally:
         await transport.close()
     raise AssertionError("browsing ended")
+
+
+async def delete_streams(installation: installations.Installation, *names: str) -> None:
+    """Destroy streams under a running installation, as a lost store does. Nothing of the product can."""
+    where = installation.endpoints
+    client = await nats.connect(where.nats_url, user=where.nats_user, password=where.nats_password)
+    try:
+        for name in names:
+            await client.jetstream().purge_stream(name)  # deleted with messages in it, one may come back with them
+            assert await client.jetstream().delete_stream(name)
+    finally:
+        await client.close()
 
 
 async def ambiguous_rows(installation: installations.Installation, tenant: str) -> set[str]:

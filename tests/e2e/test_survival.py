@@ -194,3 +194,20 @@ async def test_sigterm_under_load(folder: Path, capsys: pytest.CaptureFixture[st
         assert simulator.faults == []
     with capsys.disabled():
         print(f"\n  SIGTERM under load: exit 0 after {stop_s:.2f} s, {len(taken)} taken", end="")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+async def test_losing_the_streams_costs_latency_only(folder: Path) -> None:
+    async with (
+        installation.up(installation.environment(folder)) as running,
+        conversation.account(running, "acme") as simulator,
+        installation.app(running, "acme"),
+    ):
+        await conversation.say_all(simulator, TEXTS[:40])
+        await conversation.all_answered(simulator, TEXTS[:40])
+        await records.delete_streams(running, "MESSAGES_INBOUND", "MESSAGES_OUTBOUND", "RECEIPTS")
+        posted = await conversation.say_all(simulator, TEXTS[40:80])
+        assert {each.status for each in posted.values()} == {200}
+        await conversation.all_answered(simulator, TEXTS[:80], timeout_s=60)
+        assert max(conversation.answers(simulator).values()) == 1
