@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,75 +12,11 @@ from penstock.base import context as contexts
 from penstock.base import errors
 from penstock.messages.v1 import quarantine_pb2
 from penstock.spine import consumer, ports, worker
+from tests.unit.spine.stage import FakeDelivery, FakeSpine, until
 
 POLICY = consumer.ConsumerPolicy(
     "test", "S", "tenant.*.x", concurrency=4, max_ack_pending=16, attempts=3, backoff_s=(0.001,), ack_wait_s=1.0
 )
-
-
-@dataclasses.dataclass
-class FakeDelivery:
-    """A delivery that remembers how it was settled."""
-
-    sequence: int = 1
-    subject: str = "tenant.acme.x"
-    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    body: bytes = b"body"
-    settled: list[str] = dataclasses.field(default_factory=list)
-    extended: int = 0
-    stream: str = "S"
-    consumer: str = "test"
-    deliveries: int = 1
-    at: datetime = datetime(2026, 1, 1, tzinfo=UTC)
-
-    async def ack(self) -> None:
-        self.settled.append("ack")
-
-    async def retry(self, delay_s: float) -> None:
-        self.settled.append(f"retry {delay_s:g}")
-
-    async def terminate(self) -> None:
-        self.settled.append("terminate")
-
-    async def extend(self) -> None:
-        self.extended += 1
-
-
-class FakeSubscription:
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-
-    def pause(self) -> None:
-        self.calls.append("pause")
-
-    def resume(self) -> None:
-        self.calls.append("resume")
-
-    async def close(self) -> None:
-        self.calls.append("close")
-
-
-class FakeSpine:
-    """Just enough transport for a worker: it hands over what the test gives it, and keeps what is published."""
-
-    def __init__(self) -> None:
-        self.published: list[ports.Outgoing] = []
-        self.refuse: list[Exception] = []
-        self.subscription = FakeSubscription()
-        self.receive: Callable[[ports.Delivery], None] = lambda _: None
-        self.window = 0
-
-    async def consume(
-        self, _policy: Any, receive: Callable[[ports.Delivery], None], *, window: int
-    ) -> FakeSubscription:
-        self.receive, self.window = receive, window
-        return self.subscription
-
-    async def publish(self, message: ports.Outgoing) -> ports.Published:
-        if self.refuse:
-            raise self.refuse.pop(0)
-        self.published.append(message)
-        return ports.Published(message.stream, len(self.published), duplicate=False)
 
 
 @pytest.fixture
@@ -97,12 +33,6 @@ async def running() -> AsyncIterator[Callable[..., Awaitable[tuple[FakeSpine, wo
     yield start
     for made in started:
         await made.drain(0)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def test_a_handler_that_returns_acks_and_gets_a_bound_context(running: Any) -> None:
