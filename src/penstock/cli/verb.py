@@ -51,14 +51,25 @@ def run(work: Callable[[], Coroutine[Any, Any, T]], *, as_json: bool = False, fa
 
 
 async def _until_terminated(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """The work, cancelled by SIGTERM or SIGHUP unless it listens for that itself: what it started is then stopped."""
+    """The work, cancelled by an ending signal unless it listens for that itself: what it started is then stopped."""
     from penstock.base import tasks
 
-    task = asyncio.current_task()
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    heard: list[signal.Signals] = []
+
+    def stop(number: signal.Signals) -> None:
+        heard.append(number)
+        if task is not None:
+            task.cancel()
+
     for number in tasks.ending_signals():
-        if task is not None and number is not signal.SIGINT:  # the runner's own, which makes it a KeyboardInterrupt
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    return await work()
+        loop.add_signal_handler(number, stop, number)
+    try:
+        return await work()
+    except asyncio.CancelledError:
+        if not heard:
+            raise
+        raise typer.Exit(130 if heard[0] is signal.SIGINT else 143) from None
 
 
 def _uvloop() -> asyncio.AbstractEventLoop:
