@@ -36,6 +36,31 @@ class Published:
     duplicate: bool
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class StreamState:
+    """Where a stream is: which one of its name it is (`created`), and the sequences it holds; `last` is 0 at first."""
+
+    created: datetime
+    first: int
+    last: int
+    messages: int
+    size_bytes: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ConsumerState:
+    """Where a durable is.
+
+    `floor` is the sequence up to which everything is settled, `waiting` how many messages it has not handed out yet,
+    `held` how many are un-acked.
+    """
+
+    policy: consumers.ConsumerPolicy
+    floor: int
+    waiting: int
+    held: int
+
+
 class Delivery(Protocol):
     """One message handed to one consumer, held under a lease until it is settled exactly once.
 
@@ -66,6 +91,14 @@ class Delivery(Protocol):
     @property
     def deliveries(self) -> int:
         """How often this consumer was handed it, this time included."""
+        ...
+
+    @property
+    def session(self) -> int:
+        """Grows, within one subscription, whenever an older message may be in other hands or lost on the way.
+
+        That is: with the first delivery under a new pin, after a reconnection, and when asking had to begin anew.
+        """
         ...
 
     @property
@@ -171,7 +204,7 @@ class KeyValue(Protocol):
 
 
 class Administration(Protocol):
-    """Looking at, and making, streams and consumers. Nothing here changes or deletes what exists."""
+    """Looking at, and making, streams and consumers. Only `update_stream` changes what exists; nothing deletes it."""
 
     async def describe_stream(self, name: str) -> streams.StreamPolicy | None:
         """The stream as it is, in the terms of a policy; None when there is none."""
@@ -189,8 +222,32 @@ class Administration(Protocol):
         """Make the durable."""
         ...
 
+    async def update_stream(self, policy: streams.StreamPolicy) -> None:
+        """Make an existing stream what its policy says. Raises Rejected `no_stream`, `stream_refused`."""
+        ...
+
+    async def stream_state(self, name: str) -> StreamState | None:
+        """Where the stream is; None when there is none."""
+        ...
+
+    async def consumer_states(self, stream: str) -> list[ConsumerState]:
+        """Every durable of a stream, sorted by name; none when there is no stream."""
+        ...
+
     async def backlog(self, stream: str, name: str) -> tuple[int, int]:
         """How many messages the durable has not been given yet, and how many it holds un-acked."""
+        ...
+
+    async def floor(self, stream: str, name: str) -> int:
+        """The sequence up to which every message of the durable is settled. Raises Rejected as `backlog`."""
+        ...
+
+    async def release(self, stream: str, name: str) -> None:
+        """Take the pin from whoever has it, so that the next one who asks gets it; without a pin nothing happens."""
+        ...
+
+    async def message(self, stream: str, sequence: int) -> Delivery | None:
+        """One message as the stream keeps it, with nothing to settle; None when it does not keep it (any more)."""
         ...
 
 
@@ -202,9 +259,16 @@ class Spine(Administration, Protocol):
         """Whether a server answers right now."""
         ...
 
-    async def publish(self, message: Outgoing) -> Published:
+    @property
+    def connection(self) -> int:
+        """The number (1, 2, ...) of the connection that publishes right now; 0 while there is none."""
+        ...
+
+    async def publish(self, message: Outgoing, *, on: int | None = None) -> Published:
         """Store a message in its stream; returns only when the server has it.
 
+        With `on`, it is one attempt on the connection of that number: Unavailable `disconnected` when another one, or
+        none, stands by now, or when it is lost before the answer.
         Raises Unavailable when that cannot be known (publish again with the same id: the stream drops the second),
         Unavailable `stream_full` from a stream that refuses rather than forgets, Rejected `no_stream` when no stream
         takes the subject, `too_large` above the server's payload limit, `bad_subject` and `bad_header` for what would

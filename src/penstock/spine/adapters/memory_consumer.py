@@ -45,6 +45,11 @@ class MemoryDelivery:
         return self._stored.subject
 
     @property
+    def session(self) -> int:
+        """Grows when an older message may be in other hands."""
+        return 1
+
+    @property
     def sequence(self) -> int:
         """Its position in the stream."""
         return self._stored.sequence
@@ -175,6 +180,14 @@ class MemoryDurable:
     def backlog(self) -> tuple[int, int]:
         """How many it has not handed out yet, and how many are un-acked."""
         return sum(1 for _ in self._source.after(self._position, self.policy.filter)), len(self._leases)
+
+    @property
+    def floor(self) -> int:
+        """The sequence up to which everything is settled."""
+        return min(self._leases, default=self._position + 1) - 1
+
+    def release(self) -> None:
+        """Take the pin from whoever has it."""
 
     def wake(self) -> None:
         """Hand out what can be, soon: never from inside the call that made it possible."""

@@ -38,8 +38,16 @@ class MemoryStream:
         self.last_sequence = 0
         self.changed = asyncio.Event()
         self._clock = clock
+        self._created = clock.now()
         self._size_bytes = 0
         self._seen: dict[str, tuple[int, float]] = {}
+
+    @property
+    def state(self) -> ports.StreamState:
+        """Where it is."""
+        self.expire()
+        first = next(iter(self.messages), self.last_sequence + 1)
+        return ports.StreamState(self._created, first, self.last_sequence, len(self.messages), self._size_bytes)
 
     def takes(self, subject: str) -> bool:
         """Whether messages under this subject are stored here."""

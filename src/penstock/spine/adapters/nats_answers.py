@@ -3,6 +3,11 @@
 Codes: https://github.com/nats-io/nats-server/blob/main/server/errors.json (the `error_code` of each entry).
 """
 
+import base64
+import dataclasses
+import re
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -12,11 +17,13 @@ from penstock.spine import ports
 
 STREAM_NOT_FOUND: Final = 10059
 CONSUMER_NOT_FOUND: Final = 10014
+NO_MESSAGE: Final = 10037
 WRONG_LAST_SEQUENCE: Final = (10071, 10164)
 
 _REJECTED: Final = {
     STREAM_NOT_FOUND: "no_stream",
     CONSUMER_NOT_FOUND: "no_consumer",
+    NO_MESSAGE: "no_message",
     10058: "stream_exists",
     10065: "stream_refused",
     10074: "stream_refused",
@@ -31,6 +38,7 @@ _REJECTED: Final = {
     **dict.fromkeys(WRONG_LAST_SEQUENCE, "revision_conflict"),
 }
 _UNAVAILABLE: Final = {10077: "stream_full", 10122: "stream_full", 10047: "storage_full", 10023: "storage_full"}
+_FRACTION = re.compile(r"(\.\d{6})\d+")
 _STATUS: Final = {"no_stream": 404, "no_consumer": 404, "too_large": 413, "revision_conflict": 409}
 
 
@@ -80,6 +88,64 @@ def result(body: bytes) -> dict[str, Any]:
     except msgspec.MsgspecError:
         raise errors.Unavailable("bad_answer", "the JetStream API answered something that is not JSON") from None
     raise reaction(failed.error)
+
+
+def stream_state(info: dict[str, Any]) -> ports.StreamState:
+    """Where a stream is, from what the server says about it."""
+    state = info["state"]
+    return ports.StreamState(
+        created=_moment(info["created"]),
+        first=int(state["first_seq"]),
+        last=int(state["last_seq"]),
+        messages=int(state["messages"]),
+        size_bytes=int(state["bytes"]),
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stored:
+    """A message as its stream keeps it: a delivery to nobody, with nothing to settle."""
+
+    stream: str
+    subject: str
+    sequence: int
+    at: datetime
+    headers: Mapping[str, str]
+    body: bytes
+    consumer: str = ""
+    deliveries: int = 1
+    session: int = 0
+
+    async def ack(self) -> None:
+        """Nothing: nobody holds it."""
+
+    async def retry(self, delay_s: float) -> None:
+        """Nothing: nobody holds it."""
+
+    async def terminate(self) -> None:
+        """Nothing: nobody holds it."""
+
+    async def extend(self) -> None:
+        """Nothing: nobody holds it."""
+
+
+def stored(stream: str, found: Mapping[str, Any]) -> Stored:
+    """One message, from the answer that holds it: header block and body in Base64."""
+    block = base64.b64decode(found.get("hdrs", "")).decode("utf-8", "replace")
+    lines = (line.partition(":") for line in block.split("\r\n")[1:] if line)
+    return Stored(
+        stream,
+        found["subject"],
+        int(found["seq"]),
+        _moment(found["time"]),
+        {name: value.strip() for name, _, value in lines},
+        base64.b64decode(found.get("data", "")),
+    )
+
+
+def _moment(text: str) -> datetime:
+    """RFC 3339 with up to nine digits of a second, of which Python keeps six."""
+    return datetime.fromisoformat(_FRACTION.sub(r"\1", text))
 
 
 def reaction(error: ApiError) -> errors.PenstockError:

@@ -96,4 +96,17 @@ class Calls:
     async def create_consumer(self, stream: str, config: Mapping[str, Any]) -> dict[str, Any]:
         """Make a consumer, never change one: the same again is fine. Raises Rejected `consumer_exists` else."""
         request = {"stream_name": stream, "config": config, "action": "create"}
-        return await self.api(f"CONSUMER.CREATE.{stream}.{config['name']}.{config['filter_subject']}", request)
+        subject = f"CONSUMER.CREATE.{stream}.{config['name']}"
+        return await self.api(
+            f"{subject}.{config['filter_subject']}" if "filter_subject" in config else subject, request
+        )
+
+    async def consumer_infos(self, stream: str) -> list[dict[str, Any]]:
+        """Every durable of a stream, page by page. Raises Rejected `no_stream`."""
+        found: list[dict[str, Any]] = []
+        while True:
+            page = await self.api(f"CONSUMER.LIST.{stream}", {"offset": len(found)})
+            consumers = cast("list[dict[str, Any]]", page.get("consumers") or [])
+            found += consumers
+            if not consumers or len(found) >= page.get("total", 0):
+                return [info for info in found if info["config"].get("durable_name")]

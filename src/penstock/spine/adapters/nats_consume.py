@@ -65,6 +65,11 @@ class NatsDelivery:
         return int(self._part(3))
 
     @property
+    def session(self) -> int:
+        """Grows when an older message may be in other hands."""
+        return 1
+
+    @property
     def at(self) -> datetime:
         """When the stream stored it, in UTC."""
         return datetime.fromtimestamp(int(self._part(5)) / nats_policies.NANOSECONDS, UTC)

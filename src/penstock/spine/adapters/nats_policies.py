@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from penstock.spine import consumer, stream
+from penstock.spine import consumer, ports, stream
 
 NANOSECONDS: Final = 1_000_000_000
+
+PRIORITY_GROUP: Final = "owner"
+"""The one priority group of a durable that has one owner at a time."""
 
 _DEFAULTS: Final = consumer.ConsumerPolicy("defaults", "-", ">")
 
@@ -53,9 +56,22 @@ def consumer_config(policy: consumer.ConsumerPolicy) -> dict[str, Any]:
         "ack_wait": nanoseconds(policy.ack_wait_s),
         "max_deliver": policy.max_deliver,
         "max_ack_pending": policy.max_ack_pending,
-        "filter_subject": policy.filter,
+        **({"filter_subject": policy.filter} if len(policy.filters) == 1 else {"filter_subjects": policy.filters}),
+        **(_pinned(policy.pin_timeout_s) if policy.pin_timeout_s else {}),
         "deliver_policy": "new" if policy.deliver_new else "all",
         "replay_policy": "instant",
+    }
+
+
+def _pinned(timeout_s: float) -> dict[str, Any]:
+    """One client at a time gets messages (ADR-42, "pinned client").
+
+    https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-42.md
+    """
+    return {
+        "priority_groups": [PRIORITY_GROUP],
+        "priority_policy": "pinned_client",
+        "priority_timeout": nanoseconds(timeout_s),
     }
 
 
@@ -72,6 +88,17 @@ def consumer_policy(stream_name: str, config: Mapping[str, Any]) -> consumer.Con
         ack_wait_s=max(seconds(config.get("ack_wait", 0)), 1.0),
         max_deliver=config.get("max_deliver", -1),
         deliver_new=config.get("deliver_policy") == "new",
+        pin_timeout_s=seconds(config.get("priority_timeout", 0)),
+    )
+
+
+def consumer_state(stream_name: str, info: Mapping[str, Any]) -> ports.ConsumerState:
+    """Where a durable is, from what the server says about it."""
+    return ports.ConsumerState(
+        consumer_policy(stream_name, info["config"]),
+        floor=int(info["ack_floor"]["stream_seq"]),
+        waiting=int(info["num_pending"]),
+        held=int(info["num_ack_pending"]),
     )
 
 

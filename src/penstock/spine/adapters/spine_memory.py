@@ -65,6 +65,15 @@ class MemoryServer:
             raise errors.Rejected("stream_refused", "more than one replica needs a cluster")
         self.streams[policy.name] = memory_stream.MemoryStream(policy, self.clock)
 
+    def update_stream(self, policy: stream.StreamPolicy) -> None:
+        """Give a stream another policy. Raises Rejected `no_stream`, `stream_refused`."""
+        existing = self.find_stream(policy.name)
+        if policy.retention != existing.policy.retention:
+            raise errors.Rejected("stream_refused", "a stream's retention cannot be changed")
+        if policy.replicas > 1:
+            raise errors.Rejected("stream_refused", "more than one replica needs a cluster")
+        existing.policy = policy
+
     def create_durable(self, policy: consumer.ConsumerPolicy) -> None:
         """Make a durable; the same again is fine. Raises Rejected `consumer_exists` or `consumer_refused`."""
         source = self.find_stream(policy.stream)
@@ -129,11 +138,17 @@ class MemorySpine:
         self._subscriptions: list[memory_consumer.MemorySubscription] = []
         self._listeners: list[memory_signals.MemoryListener] = []
         self._closed = False
+        self._connection = 1
 
     @property
     def connected(self) -> bool:
         """Whether the client is connected."""
         return self._connected.is_set() and not self._closed
+
+    @property
+    def connection(self) -> int:
+        """The number of the connection that stands; 0 while there is none."""
+        return self._connection if self.connected else 0
 
     def disconnect(self) -> None:
         """Lose the connection: calls wait, nothing arrives, leases run on."""
@@ -145,6 +160,8 @@ class MemorySpine:
 
     def reconnect(self) -> None:
         """Get the connection back."""
+        if not self._connected.is_set():
+            self._connection += 1
         self._connected.set()
         for part in self._subscriptions:
             part.go_online()
@@ -179,14 +196,53 @@ class MemorySpine:
         await self._online()
         self.server.create_durable(policy)
 
+    async def update_stream(self, policy: stream.StreamPolicy) -> None:
+        """Make an existing stream what its policy says."""
+        await self._online()
+        self.server.update_stream(policy)
+
+    async def stream_state(self, name: str) -> ports.StreamState | None:
+        """Where the stream is; None when there is none."""
+        await self._online()
+        found = self.server.streams.get(name)
+        return found.state if found else None
+
+    async def consumer_states(self, stream: str) -> list[ports.ConsumerState]:
+        """Every durable of a stream, sorted by name."""
+        await self._online()
+        return [
+            ports.ConsumerState(durable.policy, durable.floor, *durable.backlog)
+            for (of, _), durable in sorted(self.server.durables.items())
+            if of == stream
+        ]
+
+    async def floor(self, stream: str, name: str) -> int:
+        """The sequence up to which everything of the durable is settled."""
+        await self._online()
+        return self.server.find_durable(stream, name).floor
+
+    async def release(self, stream: str, name: str) -> None:
+        """Take the pin from whoever has it."""
+        await self._online()
+        self.server.find_durable(stream, name).release()
+
+    async def message(self, stream: str, sequence: int) -> ports.Delivery | None:
+        """One message as the stream keeps it."""
+        await self._online()
+        found = self.server.streams.get(stream)
+        stored = found.messages.get(sequence) if found else None
+        return memory_consumer.MemoryDelivery(stored, stream=stream) if stored else None
+
     async def backlog(self, stream: str, name: str) -> tuple[int, int]:
         """How many messages wait, and how many are un-acked."""
         await self._online()
         return self.server.find_durable(stream, name).backlog
 
-    async def publish(self, message: ports.Outgoing) -> ports.Published:
+    async def publish(self, message: ports.Outgoing, *, on: int | None = None) -> ports.Published:
         """Store a message in its stream."""
         acceptance.message(message, self.server.payload_limit_bytes)
+        if on is not None and on != self.connection:
+            raise errors.Unavailable("disconnected", f"connection {on} is gone")
         await self._online()
         return self.server.store(message)
 

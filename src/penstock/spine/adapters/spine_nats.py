@@ -8,6 +8,7 @@ from penstock.base import errors, telemetry
 from penstock.spine import consumer, ports, stream
 from penstock.spine.adapters import (
     acceptance,
+    nats_answers,
     nats_browse,
     nats_calls,
     nats_consume,
@@ -93,14 +94,58 @@ class NatsSpine:
         """Make the durable."""
         await self._calls.create_consumer(policy.stream, nats_policies.consumer_config(policy))
 
+    async def update_stream(self, policy: stream.StreamPolicy) -> None:
+        """Make an existing stream what its policy says."""
+        await self._calls.api(f"STREAM.UPDATE.{policy.name}", nats_policies.stream_config(policy))
+
+    async def stream_state(self, name: str) -> ports.StreamState | None:
+        """Where the stream is; None when there is none."""
+        try:
+            info = await self._calls.stream_info(name)
+        except errors.Rejected as error:
+            return _nothing(error, "no_stream")
+        return nats_answers.stream_state(info)
+
+    async def consumer_states(self, stream: str) -> list[ports.ConsumerState]:
+        """Every durable of a stream, sorted by name."""
+        try:
+            infos = await self._calls.consumer_infos(stream)
+        except errors.Rejected as error:
+            _nothing(error, "no_stream")
+            return []
+        return sorted((nats_policies.consumer_state(stream, info) for info in infos), key=lambda one: one.policy.name)
+
+    async def floor(self, stream: str, name: str) -> int:
+        """The sequence up to which everything of the durable is settled."""
+        return int((await self._consumer_info(stream, name))["ack_floor"]["stream_seq"])
+
+    async def release(self, stream: str, name: str) -> None:
+        """Take the pin from whoever has it."""
+        await self._calls.api(f"CONSUMER.UNPIN.{stream}.{name}", {"group": nats_policies.PRIORITY_GROUP})
+
+    async def message(self, stream: str, sequence: int) -> ports.Delivery | None:
+        """One message as the stream keeps it."""
+        try:
+            found = await self._calls.api(f"STREAM.MSG.GET.{stream}", {"seq": sequence})
+        except errors.Rejected as error:
+            return _nothing(error, "no_stream", "no_message")
+        return nats_answers.stored(stream, found["message"])
+
     async def backlog(self, stream: str, name: str) -> tuple[int, int]:
         """How many messages wait, and how many are un-acked."""
         info = await self._consumer_info(stream, name)
         return int(info["num_pending"]), int(info["num_ack_pending"])
 
-    async def publish(self, message: ports.Outgoing) -> ports.Published:
+    @property
+    def connection(self) -> int:
+        """The number of the connection that publishes right now."""
+        return self._link.connection
+
+    async def publish(self, message: ports.Outgoing, *, on: int | None = None) -> ports.Published:
         """Store a message in its stream."""
         acceptance.message(message, self._limit_bytes)
+        if on is not None and on != self.connection:
+            raise errors.Unavailable("disconnected", f"connection {on} is gone")
         return await self._calls.store(message.subject, message.body, message.headers)
 
     async def consume(
