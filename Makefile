@@ -1,6 +1,7 @@
 # The only door. Every target sets up what it needs: a virtual environment from requirements.lock, once.
 #   make demo    run the main job          make check   format, lint, types, imports, house, contract
 #   make test    all tests                 make bench   benchmarks (ONLY=name for one)
+#   make soak    faults for DURATION=300 seconds, by SEED=; make compatibility EARLIER=revision beside this build
 # PYTHON=/path/to/python names the Python to build on (3.11 or newer; found by itself otherwise).
 
 PYTHON ?=
@@ -9,6 +10,9 @@ REASON ?=
 # Tests mostly wait for servers: two workers halve the time, and a file's tests stay together. WORKERS=0 runs in turn.
 WORKERS ?= 2
 ARGUMENTS ?=
+DURATION ?= 300
+SEED ?=
+EARLIER ?=
 
 RUN := .venv/bin/python
 export PYTHON REASON
@@ -22,11 +26,11 @@ echo "penstock: no Python runs here. Install 3.11 or newer: apt install python3 
 exit 1
 endef
 
-.PHONY: help demo test check format bench docs proto contract lock upgrade clean setup everything \
+.PHONY: help demo test check format bench soak compatibility docs proto contract lock upgrade clean setup everything \
 	check-format check-lint check-types check-imports check-house check-proto check-contract check-lock check-docs
 
 help:
-	@sed -n '2,4p' Makefile
+	@sed -n '2,5p' Makefile
 
 demo: setup
 	@.venv/bin/penstock demo $(ARGUMENTS)
@@ -70,6 +74,14 @@ format: everything
 
 bench: everything
 	@$(RUN) -m bench $(if $(ONLY),"ONLY=$(ONLY)")
+
+# Everything that must be survived, mixed by a seed: docs/operations/soak.md.
+soak: everything
+	@$(RUN) -m tests.soak $(DURATION) $(SEED)
+
+# An earlier build (the newest tag, or a revision) beside this one, on one bus and one database.
+compatibility: everything
+	@$(RUN) -m tests.soak.earlier $(EARLIER)
 
 # Writes the reference pages from the code.
 docs: everything

@@ -1,5 +1,12 @@
 """The list of benchmarks that `make bench` runs, in this order."""
 
-from bench import frame, loop
+from bench import frame, loop, payloads, spine_hop, spine_publish, spine_pull
 
-BENCHMARKS: tuple[frame.Benchmark, ...] = (loop.BENCHMARK,)
+BENCHMARKS: tuple[frame.Benchmark, ...] = (
+    spine_publish.BENCHMARK,
+    spine_publish.IN_C,
+    spine_pull.BENCHMARK,
+    spine_hop.BENCHMARK,
+    payloads.BENCHMARK,
+    loop.BENCHMARK,
+)

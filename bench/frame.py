@@ -74,6 +74,10 @@ class Result:
     runs: int
 
 
+class Absent(Exception):
+    """Raised by a baseline that is not installed here; the text says which, and how it would be."""
+
+
 class UnknownBenchmark(Exception):
     """A name that no benchmark has; the text lists those that exist."""
 
@@ -92,23 +96,27 @@ def chosen(benchmarks: Iterable[Benchmark], only: str) -> list[Benchmark]:
 def run(benchmark: Benchmark, on_run: Callable[[str], None] = lambda _: None) -> list[Result]:
     """Measure ours and the baseline in turn, `runs` times each; one result for each of the benchmark's figures.
 
-    `on_run` hears which of them is about to run.
+    `on_run` hears which of them is about to run. A baseline that is Absent is left out, and its name says why.
     """
     ours: list[tuple[float, ...]] = []
     baseline: list[tuple[float, ...]] = []
+    theirs, name = benchmark.baseline, benchmark.baseline_name
     for number in range(1, benchmark.runs + 1):
         on_run(f"{benchmark.name}: ours, run {number} of {benchmark.runs}")
         ours.append(_measure(benchmark.ours))
-        if benchmark.baseline is not None:
-            on_run(f"{benchmark.name}: {benchmark.baseline_name}, run {number} of {benchmark.runs}")
-            baseline.append(_measure(benchmark.baseline))
+        if theirs is not None:
+            on_run(f"{benchmark.name}: {name}, run {number} of {benchmark.runs}")
+            try:
+                baseline.append(_measure(theirs))
+            except Absent as absent:
+                theirs, name = None, f"{name}: {absent}"
     return [
-        _result(benchmark, figure, [one[place] for one in ours], [one[place] for one in baseline])
+        _result(figure, name, [one[place] for one in ours], [one[place] for one in baseline])
         for place, figure in enumerate(benchmark.figures)
     ]
 
 
-def _result(benchmark: Benchmark, figure: Figure, ours: list[float], baseline: list[float]) -> Result:
+def _result(figure: Figure, baseline_name: str | None, ours: list[float], baseline: list[float]) -> Result:
     middle = statistics.median(ours)
     middle_of_baseline = statistics.median(baseline) if baseline else None
     return Result(
@@ -116,9 +124,9 @@ def _result(benchmark: Benchmark, figure: Figure, ours: list[float], baseline: l
         unit=figure.unit,
         ours=middle,
         baseline=middle_of_baseline,
-        baseline_name=benchmark.baseline_name,
+        baseline_name=baseline_name,
         ratio=None if middle_of_baseline is None else ratio(middle, middle_of_baseline, figure.better),
-        runs=benchmark.runs,
+        runs=len(ours),
     )
 
 

@@ -33,7 +33,7 @@ async def ours(offered: load.Load) -> list[float]:
     """Latencies in ms, sorted, of `penstock up` with the echo app. Raises load.Unkept."""
     platform, secret = load.simulator()
     async with platform, contextlib.AsyncExitStack() as stack:
-        environ = stack.enter_context(_environment())
+        environ = stack.enter_context(environment())
         found = configuration.load(environ)
         installation = await stack.enter_async_context(up.running(found, environ))
         async with house.of_running_installation(found) as joined:
@@ -51,7 +51,7 @@ async def bridge(offered: load.Load) -> list[float]:
     """Latencies in ms, sorted, of the hand-glued bridge. Raises load.Unkept."""
     platform, secret = load.simulator()
     async with platform, contextlib.AsyncExitStack() as stack:
-        environ = stack.enter_context(_environment())
+        environ = stack.enter_context(environment())
         servers = embedded.EmbeddedServers(configuration.load(environ).servers)
         at = await servers.start()
         stack.push_async_callback(servers.stop)
@@ -62,13 +62,13 @@ async def bridge(offered: load.Load) -> list[float]:
             "BRIDGE_SECRET": secret,
             "BRIDGE_PLATFORM_URL": platform.url,
         }
-        platform.connect(await stack.enter_async_context(_process("bridge", environ)))
-        await stack.enter_async_context(_process("app", environ))
+        platform.connect(await stack.enter_async_context(process("bridge", environ)))
+        await stack.enter_async_context(process("app", environ))
         return await load.offer(platform, offered)
 
 
 @contextlib.asynccontextmanager
-async def _process(part: str, environ: Mapping[str, str]) -> AsyncGenerator[str]:
+async def process(part: str, environ: Mapping[str, str]) -> AsyncGenerator[str]:
     """One process of the bridge; yields the line it says when it is ready."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -93,7 +93,7 @@ async def _process(part: str, environ: Mapping[str, str]) -> AsyncGenerator[str]
 
 
 @contextlib.contextmanager
-def _environment() -> Generator[dict[str, str]]:
+def environment() -> Generator[dict[str, str]]:
     """A data folder that is gone afterwards, in an environment without the user's own settings."""
     with server_testing.temporary_folder() as folder:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}

@@ -6,6 +6,9 @@ import signal
 import hypothesis
 import pytest
 
+from tests.integration.spine import stalls
+from tests.soak import measured
+
 # A shell that runs us in the background, or `nohup`, has these ignored, and whatever tests start would ignore them too.
 for number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(number) is signal.SIG_IGN:
@@ -22,3 +25,18 @@ def surroundings_are_plain(monkeypatch):
     for name in list(os.environ):
         if name.startswith("PENSTOCK_"):
             monkeypatch.delenv(name)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The tables of what end-to-end tests and clusters survived, and at which price."""
+    measured.write(terminalreporter)
+    stalls.write(terminalreporter)
+
+
+@pytest.fixture(scope="session")
+def nats_cluster():
+    """Three clustered nats-servers over TLS that all tests of this session share: `await settled()` when you end."""
+    from tests import cluster
+
+    with cluster.running() as held:
+        yield held

@@ -1,12 +1,13 @@
-"""A folder for one test's installation; whatever a failing test leaves running in it is killed."""
+"""A folder for one test's installation, whose left-over processes are killed, and a place for what is measured."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
 
 from penstock.servers import testing as servers
 from tests.e2e import processes
+from tests.soak import measured as measurements
 
 
 @pytest.fixture
@@ -15,3 +16,9 @@ def folder() -> Generator[Path]:
     with servers.temporary_folder() as path:
         yield path
         processes.kill(path)
+
+
+@pytest.fixture
+def measured(record_property: Callable[[str, object], None]) -> measurements.Measured:
+    """Takes a row of the table at the end of the run."""
+    return measurements.Measured(record_property)

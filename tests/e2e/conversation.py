@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from penstock.channels.testing import webhook_sender, webhook_simulator
 from tests.e2e import installation as installations
+from tests.soak.talk import answer
 
 ROOMS = 20
 
@@ -52,11 +53,6 @@ async def say_all(
         return posted
 
     return dict(each for room in await asyncio.gather(*map(one, range(ROOMS))) for each in room)
-
-
-def answer(text: str) -> str:
-    """What the echo app says to a text."""
-    return f"You said: {text}"
 
 
 def answers(simulator: webhook_simulator.WebhookSimulator) -> Counter[str]:

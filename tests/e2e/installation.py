@@ -24,7 +24,11 @@ from tests.e2e import processes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ECHO = REPOSITORY / "examples" / "echo" / "app.py"
-PENSTOCK = (sys.executable, "-m", "penstock")
+LAST_WORDS = 20_000
+"""Characters of its log that a failing test shows."""
+
+PYTHON = "TESTED_PYTHON"
+"""Names the Python of the build that is run, where it is not ours."""
 
 
 class Ended(AssertionError):
@@ -34,12 +38,12 @@ class Ended(AssertionError):
 class Command:
     """A penstock command that runs; its output goes to files below the test's folder."""
 
-    def __init__(self, environ: Mapping[str, str], *arguments: str, wrapped: Sequence[str] = PENSTOCK) -> None:
+    def __init__(self, environ: Mapping[str, str], *arguments: str, program: Sequence[str] = ()) -> None:
         self.environ, self.folder = dict(environ), Path(environ["PENSTOCK_TEST_FOLDER"])
         self._name = f"{arguments[0] if arguments else 'app'}-{time.monotonic_ns()}"
         with self._file("out").open("wb") as out, self._file("err").open("wb") as err:
             self.process = subprocess.Popen(
-                [*wrapped, *arguments],
+                [*(program or penstock(environ)), *arguments],
                 env=self.environ,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -149,6 +153,11 @@ class Installation(Command):
         return sum(float(line.rpartition(" ")[2]) for line in lines if all(text in line for text in wanted))
 
 
+def penstock(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The command `penstock` of the build that an environment is for."""
+    return environ.get(PYTHON, sys.executable), "-m", "penstock"
+
+
 def environment(folder: Path, **more: str) -> dict[str, str]:
     """A user's environment with nothing of ours in it but folders below `folder` and a port of its own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
@@ -181,7 +190,7 @@ def free_port() -> int:
 async def run(environ: Mapping[str, str], *arguments: str, stdin: str = "") -> tuple[int, str, str]:
     """Run a verb to its end; returns exit code, standard output and standard error."""
     process = await asyncio.create_subprocess_exec(
-        *PENSTOCK,
+        *penstock(environ),
         *arguments,
         env=dict(environ),
         stdin=asyncio.subprocess.PIPE,
@@ -205,6 +214,9 @@ async def up(environ: Mapping[str, str]) -> AsyncGenerator[Installation]:
     try:
         await installation.ready()
         yield installation
+    except BaseException:
+        print(f"{installation.environ['PENSTOCK_DATA']} said:\n{installation.err[-LAST_WORDS:]}")
+        raise
     finally:
         await installation.close()
     assert "Traceback" not in installation.err, installation.err

@@ -1,4 +1,4 @@
-"""An echo app that calls one text poison, until it is mended."""
+"""An echo app that calls one text poison, until the file that MENDED_BY names is there."""
 
 import os
 
@@ -7,10 +7,15 @@ from penstock import sdk
 app = sdk.App("poison")
 
 
+def mended() -> bool:
+    """Whether somebody has mended it."""
+    return os.path.exists(os.environ.get("MENDED_BY", ""))  # noqa: PTH110
+
+
 @app.on_message
 async def echo(message: sdk.Message) -> None:
     """Answer everything, or everything but one."""
-    if message.text == "poison" and "MENDED" not in os.environ:
+    if message.text == "poison" and not mended():
         raise sdk.Poisoned("not_today", "this app does not take that")
     await message.reply(f"You said: {message.text}")
 

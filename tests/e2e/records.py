@@ -49,10 +49,19 @@ async def delete_streams(installation: installations.Installation, *names: str) 
 
 async def ambiguous_rows(installation: installations.Installation, tenant: str) -> set[str]:
     """Ids of the tenant's commands of which an attempt ended without anybody knowing how."""
+    return await _ids(installation, tenant, "select command_id from channels.command where ambiguities > 0")
+
+
+async def stored_events(installation: installations.Installation, tenant: str) -> set[str]:
+    """The platforms' ids of all events that the tenant's accounts have stored."""
+    return await _ids(installation, tenant, "select event_id from channels.message")
+
+
+async def _ids(installation: installations.Installation, tenant: str, query: str) -> set[str]:
     database = pool.Database(installation.endpoints.postgres_url, application="test", size=1)
     try:
         async with database.transaction("channels", [ids.tenant_id(tenant)]) as transaction:
-            rows = await transaction.fetch_all("select command_id from channels.command where ambiguities > 0", ())
+            rows = await transaction.fetch_all(query, ())
     finally:
         await database.close()
     return {str(row[0]) for row in rows}

@@ -121,34 +121,6 @@ async def test_when_up_alone_is_killed_the_core_drains_and_the_servers_are_adopt
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)
-@pytest.mark.parametrize("name", ["nats", "postgres"])
-async def test_a_killed_server_is_started_again(folder: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    async with (
-        installation.up(installation.environment(folder)) as running,
-        conversation.account(running, "acme") as platform,
-        installation.app(running, "acme"),
-    ):
-        saying = asyncio.create_task(conversation.say_all(platform, TEXTS))
-        await platform.until(lambda: len(platform.arrivals) > 40, timeout_s=30)
-        killed, core = running.server_pid(name), running.core_pid()
-        os.kill(killed, signal.SIGKILL)
-        await processes.until(lambda: running.server_pid(name) != killed, f"{name} is started again")
-        again_s = await running.answers()
-        posted = await saying
-        assert {each.status for each in posted.values()} == {200}
-        await conversation.all_answered(platform, TEXTS, timeout_s=60)
-        assert conversation.answers(platform) == Counter(map(conversation.answer, TEXTS))
-        told = await records.receipts(running, "acme", count=len(TEXTS))
-        ambiguous = {receipt.command_id for receipt in told if receipt.ambiguous}
-        assert {a.command.command_id for a in platform.arrivals if a.duplicate} <= ambiguous
-        assert not ambiguous, "the core lived on, so it knows what it sent"
-        assert running.core_pid() == core
-    with capsys.disabled():
-        print(f"\n  {name} killed: ready again after {again_s:.2f} s", end="")
-
-
-@pytest.mark.slow
 @pytest.mark.timeout(90)
 async def test_requests_wait_while_a_killed_core_is_replaced(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async with (

@@ -5,7 +5,7 @@ from google.protobuf import timestamp_pb2
 
 from penstock.base import context as contexts
 from penstock.base import ids
-from penstock.messages.v1 import heartbeat_pb2, message_pb2, outbound_pb2, quarantine_pb2
+from penstock.messages.v1 import heartbeat_pb2, membership_pb2, message_pb2, outbound_pb2, quarantine_pb2
 
 CONTEXT = contexts.Context(
     tenant=ids.tenant_id("acme"),
@@ -103,6 +103,9 @@ MESSAGES: dict[str, protobuf.Message] = {
         state=heartbeat_pb2.HEARTBEAT_STATE_READY,
         at=_at(6),
         period_ms=2_000,
+    ),
+    "membership": membership_pb2.Membership(
+        consumer="app_acme_echo", instance="0192f3a4b5c67d8e", ranges=[0, 3, 7], leaving=True
     ),
 }
 """By the name of their route."""

@@ -38,6 +38,7 @@ class Configuration:
     database: database_settings.DatabaseSettings
     sealing: sealing_settings.SealingSettings
     spine: spine_settings.SpineSettings
+    nats: spine_settings.NatsSettings
     edge: edge_settings.EdgeSettings
     channels: channels_settings.ChannelsSettings
     telemetry: TelemetrySettings
@@ -49,6 +50,7 @@ ROOMS: Mapping[str, type[Any]] = {
     "database": database_settings.DatabaseSettings,
     "sealing": sealing_settings.SealingSettings,
     "spine": spine_settings.SpineSettings,
+    "nats": spine_settings.NatsSettings,
     "edge": edge_settings.EdgeSettings,
     "channels": channels_settings.ChannelsSettings,
     "telemetry": TelemetrySettings,

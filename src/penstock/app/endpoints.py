@@ -3,8 +3,9 @@
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from penstock.base import errors
 
@@ -21,6 +22,8 @@ class Endpoints:
     nats_password: str
     postgres_url: str
     pid: int
+    nats: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    """The table `[nats]` of the settings, for apps: how to be let in by servers that the operator named."""
 
     def __repr__(self) -> str:
         return f"Endpoints(http_url={self.http_url!r})"

@@ -13,7 +13,7 @@ from penstock.database import migrations, pool
 from penstock.sealing import keys, sealer
 from penstock.sealing import store as sealing_store
 from penstock.servers import folder, watermark
-from penstock.state import failures, quarantine
+from penstock.state import failures, losses, quarantine
 from penstock.tenancy import service as tenancy
 from penstock.tenancy import store as tenancy_store
 
@@ -27,6 +27,7 @@ class House:
     channels: channels_wiring.ChannelsRoom
     quarantine: quarantine.Quarantine
     failures: failures.Failures
+    losses: losses.Losses
     database_url: str
     http_url: str
 
@@ -72,6 +73,7 @@ async def opened(
             channels,
             quarantine.Quarantine(database),
             failures.Failures(database, schema.OUTBOXES),
+            losses.Losses(database, schema.OUTBOXES),
             database_url,
             http_url,
         )

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -39,9 +40,10 @@ async def run(names: Sequence[str], found: configuration.Configuration, environ:
         server = edge_wiring.EdgeServer(found.edge, parts.mounts, probe, listener=_inherited(environ))
         running = tasks.Tasks()
         consuming = running.forever("consumers", consumers.see_to)
-        for publisher in parts.publishers.values():
-            await publisher.start()
+        for part in (*parts.publishers.values(), *parts.keepers):
+            await part.start()
         serving = asyncio.create_task(server.serve())
+        gc.freeze()  # what is here now stays: the collector need not walk through all of it again and again
         _log.info("running", roles=[role.name for role in chosen], port=server.port, pid=os.getpid())
         await stopping.wait()
         _log.info("draining")
@@ -50,7 +52,7 @@ async def run(names: Sequence[str], found: configuration.Configuration, environ:
         await serving
         consuming.cancel()
         await asyncio.gather(*(worker.drain(found.edge.drain_s) for worker in parts.started))
-        await asyncio.gather(*(publisher.stop() for publisher in parts.publishers.values()))
+        await asyncio.gather(*(part.stop() for part in (*parts.publishers.values(), *parts.keepers)))
         await running.stop()
         _log.info("stopped")
 
@@ -107,7 +109,8 @@ class _Consumers:
 @contextlib.asynccontextmanager
 async def _spine(found: configuration.Configuration) -> AsyncGenerator[ports.Spine]:
     """The transport, connecting in the background: webhooks need Postgres only."""
-    transport = spine_nats.NatsSpine.connecting(_required(found.servers.nats_url, "PENSTOCK_NATS_URL"))
+    url = _required(found.servers.nats_url, "PENSTOCK_NATS_URL")
+    transport = spine_nats.NatsSpine.connecting(spine_nats.NatsSpine.address(url, found.nats))
     try:
         yield transport
     finally:

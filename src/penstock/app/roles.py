@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 from penstock.base import errors
 from penstock.channels import wiring as channels_wiring
 from penstock.edge.entrypoints import http
-from penstock.spine import consumer, ports
+from penstock.spine import advisories, consumer, ports, suspects
 from penstock.spine import worker as workers
-from penstock.state import publisher
+from penstock.state import keeper, publisher
 
 if TYPE_CHECKING:
     from penstock.app import configuration, house
@@ -20,10 +20,12 @@ class Parts:
 
     def __init__(self, joined: "house.House", transport: ports.Spine, settings: "configuration.Configuration") -> None:
         self.house, self.spine, self.settings = joined, transport, settings
+        self.suspects = suspects.Suspects(transport)
         self.mounts: list[http.Mount] = []
         self.workers: list[tuple[consumer.ConsumerPolicy, workers.Worker]] = []
         self.started: list[workers.Worker] = []
         self.publishers: dict[str, publisher.Publisher] = {}
+        self.keepers: list[keeper.Keeper] = []
 
     def publish_outbox(self, room: str) -> None:
         """Publish what that room's outbox holds; asked for by every role whose transactions write to it."""
@@ -36,9 +38,10 @@ class Parts:
         handle: workers.Handler,
         lane_of: Callable[[ports.Delivery], str] | None = None,
     ) -> None:
-        """Take deliveries of a durable consumer, as the settings tune it, to a handler."""
+        """Take deliveries of a consumer, as the settings tune it, to a handler."""
         tuned = self.settings.spine.tuned(policy)
-        self.workers.append((tuned, workers.Worker(self.spine, tuned, handle, lane_of=lane_of)))
+        made = workers.Worker(self.spine, tuned, handle, lane_of=lane_of, solo=self.suspects)
+        self.workers.append((tuned, made))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,13 +66,15 @@ def _outbound(parts: Parts) -> None:
 
 def _state(parts: Parts) -> None:
     parts.consume(consumer.QUARANTINE, parts.house.quarantine.handle)
+    parts.consume(consumer.ADVISORIES, advisories.Advisories(parts.spine).handle)
     parts.publish_outbox("state")
+    parts.keepers.append(keeper.Keeper(parts.house.database, parts.spine))
 
 
 ROLES: Final[Sequence[Role]] = (
     Role("inbound", "takes webhooks and the terminal's messages", _inbound),
     Role("outbound", "sends what apps say to platforms", _outbound),
-    Role("state", "keeps quarantined messages and redrives them", _state),
+    Role("state", "keeps quarantined messages and redrives them; keeps the floors of consumers", _state),
 )
 GROUPS: Final = {"channels": ("inbound", "outbound"), "all": ("inbound", "outbound", "state")}
 

@@ -44,6 +44,7 @@ async def running(
     Raises Rejected for what the operator must change, Unavailable for what may pass by itself.
     """
     variables = dict(os.environ if environ is None else environ)
+    _require_purpose(found)
     await given.require_answers(found.servers)
     async with contextlib.AsyncExitStack() as stack:
         servers = embedded.EmbeddedServers(found.servers)
@@ -59,6 +60,7 @@ async def running(
             nats_password=at.nats.password,
             postgres_url=await _migrate(found, place, at.postgres_url),
             pid=os.getpid(),
+            nats=found.nats.table(),
         )
         async with house.opened(found, where.postgres_url):
             pass  # what the core would refuse (a wrong sealing key) is said here, and not by a core that keeps ending
@@ -69,6 +71,17 @@ async def running(
         endpoints.write(place.path, where)
         stack.callback(endpoints.remove, place.path)
         yield Installation(where, {**variables, "PENSTOCK_DATA": str(place.path)}, core, notes)
+
+
+def _require_purpose(found: configuration.Configuration) -> None:
+    """Raise Rejected for settings of a NATS server that is not used: the embedded one lets us in by itself."""
+    if found.servers.nats_url is None and found.nats.table():
+        raise errors.Rejected(
+            "bad_setting",
+            f"nats.{min(found.nats.table())} is for a server that PENSTOCK_NATS_URL names, and it names none",
+            hint="Set PENSTOCK_NATS_URL, or take the settings of [nats] away.",
+            field="nats",
+        )
 
 
 def _ensure_key(found: configuration.Configuration, place: folder.DataFolder) -> tuple[str, ...]:

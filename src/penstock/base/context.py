@@ -103,10 +103,15 @@ def parse_traceparent(value: str) -> tuple[str, str, bool] | None:
 
 def parse_trace(headers: Mapping[str, str]) -> tuple[str, str, bool]:
     """The trace that lower-cased `headers` continue: `traceparent`, else `trace-id` with a new span, else a new one."""
-    parsed = parse_traceparent(headers.get(TRACEPARENT, ""))
+    parent = headers.get(TRACEPARENT)
+    parsed = parse_traceparent(parent) if parent else None
     if parsed is not None:
         return parsed
     trace_id = headers.get(TRACE, "").lower()
+    if not trace_id:
+        fresh = _random_hex(24)
+        if fresh[:32] != _NO_TRACE and fresh[32:] != _NO_SPAN:
+            return fresh[:32], fresh[32:], True
     if not _TRACE.fullmatch(trace_id) or trace_id == _NO_TRACE:
         trace_id = new_trace_id()
     return trace_id, new_span_id(), True
@@ -118,16 +123,20 @@ def from_headers(tenant: ids.TenantId, headers: Mapping[str, str]) -> Context:
     The tenant is never taken from a header here: callers know it from a verified source (an account, a key, a
     subject) and compare with `check_tenant`.
     """
-    lowered = {name.lower(): value for name, value in headers.items()}
-    trace_id, span_id, sampled = parse_trace(lowered)
-    correlation = lowered.get(CORRELATION) or lowered.get(CORRELATION_PLAIN)
+    return from_lowered(tenant, {name.lower(): value for name, value in headers.items()})
+
+
+def from_lowered(tenant: ids.TenantId, headers: Mapping[str, str]) -> Context:
+    """As `from_headers`, of headers whose names are in lower case already."""
+    trace_id, span_id, sampled = parse_trace(headers)
+    correlation = headers.get(CORRELATION) or headers.get(CORRELATION_PLAIN)
     return Context(
         tenant,
         normal_correlation(correlation),
         trace_id,
         span_id,
         sampled,
-        normal_request(lowered.get(HTTP_REQUEST)),
+        normal_request(headers.get(HTTP_REQUEST)),
     )
 
 

@@ -123,21 +123,26 @@ def tracing() -> bool:
     return _tracer is not None
 
 
-@contextlib.contextmanager
 def span(
     name: str, parent: contexts.Context, kind: Kind = "internal", **attributes: Any
-) -> Generator[contexts.Context]:
+) -> contextlib.AbstractContextManager[contexts.Context]:
     """Do something as one span of `parent`'s trace; yields the context to hand on. An exception marks the span.
 
     Attributes are ids and names: never what somebody wrote, never a secret.
     """
     if _tracer is None:
-        yield parent
-        return
+        return contextlib.nullcontext(parent)
+    return _recorded(_tracer, name, parent, kind, attributes)
+
+
+@contextlib.contextmanager
+def _recorded(
+    tracer: trace.Tracer, name: str, parent: contexts.Context, kind: Kind, attributes: dict[str, Any]
+) -> Generator[contexts.Context]:
     above = SpanContext(
         int(parent.trace_id, 16), int(parent.span_id, 16), is_remote=True, trace_flags=TraceFlags(int(parent.sampled))
     )
-    with _tracer.start_as_current_span(
+    with tracer.start_as_current_span(
         name,
         context=trace.set_span_in_context(NonRecordingSpan(above)),
         kind=SpanKind[kind.upper()],
@@ -156,7 +161,11 @@ def span(
 @contextlib.contextmanager
 def bound(context: contexts.Context) -> Generator[None]:
     """Put the context's ids on every log line written inside."""
-    with structlog.contextvars.bound_contextvars(
+    # `bound_contextvars` would look through every variable of the task, twice.
+    before = structlog.contextvars.bind_contextvars(
         tenant=context.tenant, correlation_id=context.correlation_id, trace_id=context.trace_id
-    ):
+    )
+    try:
         yield
+    finally:
+        structlog.contextvars.reset_contextvars(**before)

@@ -65,7 +65,7 @@ class Reading:
     """
 
     messages: Sequence[message_pb2.Message] = ()
-    answer: Answer = dataclasses.field(default_factory=Answer)
+    answer: Answer = Answer()
     ignored: Sequence[str] = ()
 
 

@@ -17,6 +17,9 @@ class ChannelsSettings:
     body_deadline_s: float = 10.0
     """Seconds in which a webhook's body must have arrived whole; then the answer is 408."""
 
+    requests_per_account: int = 64
+    """Webhooks of one account handled at once by one process; beyond that the answer is 503 with Retry-After."""
+
     replay_window_s: float = 300.0
     """Seconds by which a signature's time may differ from our clock, either way."""
 
@@ -45,6 +48,7 @@ class ChannelsSettings:
         for field, least, most in (
             ("body_limit_bytes", 1024, 64 * MIB),
             ("body_deadline_s", 0.1, 300),
+            ("requests_per_account", 1, 100_000),
             ("replay_window_s", 1, 3600),
             ("account_cache_s", 0, 30),
             ("missing_cache_s", 0, 30),

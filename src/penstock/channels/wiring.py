@@ -41,14 +41,16 @@ class ChannelsRoom:
     channels: Mapping[str, ports.Channel]
     replies: replies.Replies
     known: ports.Accounts
+    messages: message_rows.MessageStore
 
     def stop(self) -> None:
         """End what would keep the listener from draining (reply streams). Call it when draining begins."""
         self.replies.stop()
 
     async def close(self) -> None:
-        """Let go of the platforms' connections."""
+        """Wait for what is being stored, and let go of the platforms' connections."""
         self.stop()
+        await self.messages.close()
         for channel in self.channels.values():
             await channel.close()
 
@@ -84,13 +86,13 @@ def build(
         where, command_store, most_per_account=limits.terminal_streams, poll_s=limits.terminal_poll_s
     )
     sending = outbound.Outbound(where, command_store, limits=limits, clock=clock, said=told.wake)
-    receiving = inbound.Inbound(where, message_rows.MessageStore(around.database), around.intake_open)
+    messages = message_rows.MessageStore(around.database)
+    receiving = inbound.Inbound(where, messages, around.intake_open)
     return ChannelsRoom(
         webhooks.Webhooks(
             receiving,
             clock=clock,
-            body_limit_bytes=limits.body_limit_bytes,
-            body_deadline_s=limits.body_deadline_s,
+            bounds=webhooks.Bounds(limits.body_limit_bytes, limits.body_deadline_s, limits.requests_per_account),
         ),
         terminal.Terminal(told, clock=clock),
         consumers.OutboundConsumer(sending).handle,
@@ -98,4 +100,5 @@ def build(
         found,
         told,
         cached,
+        messages,
     )

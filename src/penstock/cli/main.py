@@ -8,7 +8,7 @@ import typer
 
 import penstock
 from penstock.base import errors
-from penstock.cli import account, chat, doctor, outbox, output, quarantine, running, tenant
+from penstock.cli import account, chat, doctor, outbox, output, quarantine, running, stream, tenant
 
 application = typer.Typer(
     name="penstock",
@@ -32,6 +32,7 @@ for name, group in (
     ("account", account.group),
     ("quarantine", quarantine.group),
     ("outbox", outbox.group),
+    ("stream", stream.group),
 ):
     application.add_typer(group, name=name)
 

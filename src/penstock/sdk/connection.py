@@ -8,34 +8,39 @@ from pathlib import Path
 from typing import Any, Final
 
 from penstock.base import errors, ids, settings
+from penstock.spine.settings import NatsSettings
 
 ENDPOINTS: Final = Path("run") / "endpoints.json"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Connection:
-    """Where the bus is, and as whom to speak to it; both URL and password may hold the credentials."""
+    """Where the bus is, and as whom to speak to it: URL, password and `nats` may each hold the credentials."""
 
     url: settings.Secret
     user: str = ""
     password: settings.Secret = dataclasses.field(default_factory=lambda: settings.Secret(""))
+    nats: NatsSettings = dataclasses.field(default_factory=NatsSettings)
 
 
 def find(environ: Mapping[str, str]) -> Connection:
     """PENSTOCK_NATS_URL (with PENSTOCK_NATS_USER and PENSTOCK_NATS_PASSWORD), else what `penstock up` wrote.
 
-    Raises Unavailable `not_running`, Rejected `not_yours` or `bad_endpoints`.
+    In both cases with the settings `PENSTOCK_NATS__...`, which come before those that `penstock up` wrote.
+    Raises Unavailable `not_running`, Rejected `not_yours`, `bad_endpoints` or `bad_setting`.
     """
     if url := environ.get("PENSTOCK_NATS_URL", ""):
         password = settings.Secret(environ.get("PENSTOCK_NATS_PASSWORD", ""))
-        return Connection(settings.Secret(url), environ.get("PENSTOCK_NATS_USER", ""), password)
+        nats = settings.load(NatsSettings, "nats", {}, environ)
+        return Connection(settings.Secret(url), environ.get("PENSTOCK_NATS_USER", ""), password, nats)
     path = data_folder(environ) / ENDPOINTS
     known = _read(path)
     try:
         url, user, password = (str(known[field]) for field in ("nats_url", "nats_user", "nats_password"))
+        nats = settings.load(NatsSettings, "nats", {"nats": known.get("nats", {})}, environ)
     except (KeyError, TypeError):
         raise errors.Rejected("bad_endpoints", f"{path} does not say where the bus is") from None
-    return Connection(settings.Secret(url), user, settings.Secret(password))
+    return Connection(settings.Secret(url), user, settings.Secret(password), nats)
 
 
 def data_folder(environ: Mapping[str, str]) -> Path:

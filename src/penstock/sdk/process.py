@@ -13,7 +13,7 @@ from penstock.sdk import connection, probes
 from penstock.sdk.app import App
 from penstock.sdk.replica import Replica
 from penstock.sdk.settings import SdkSettings
-from penstock.spine import ports
+from penstock.spine import ports, suspects
 from penstock.spine.adapters import spine_nats
 
 TRY_AGAIN_S: Final = 0.25
@@ -84,7 +84,8 @@ async def serve(app: App, tenants: Sequence[str]) -> None:
     configured = settings.load(SdkSettings, "sdk", {}, environ)
     deadline = asyncio.get_running_loop().time() + configured.connect_s
     async with _connected(app, configured, environ) as spine:
-        replicas = [Replica(app, name, spine, period_s=configured.heartbeat_s) for name in names]
+        solo = suspects.Suspects(spine)
+        replicas = [Replica(app, name, spine, period_s=configured.heartbeat_s, solo=solo) for name in names]
         pages = probes.Probes(lambda: spine.connected and all(replica.listening for replica in replicas))
         if configured.probe_port:
             await pages.start(configured.probe_host, configured.probe_port)
@@ -104,13 +105,10 @@ async def serve(app: App, tenants: Sequence[str]) -> None:
 @contextlib.asynccontextmanager
 async def _connected(app: App, configured: SdkSettings, environ: Mapping[str, str]) -> AsyncGenerator[ports.Spine]:
     found = connection.find(environ)
-    spine = await spine_nats.NatsSpine.connect(
-        found.url.reveal(),
-        user=found.user,
-        password=found.password.reveal(),
-        name=f"app {app.name}",
-        wait_s=configured.connect_s,
+    there = spine_nats.NatsSpine.address(
+        found.url.reveal(), found.nats, user=found.user, password=found.password.reveal(), name=f"app {app.name}"
     )
+    spine = await spine_nats.NatsSpine.connect(there, wait_s=configured.connect_s)
     try:
         yield spine
     finally:

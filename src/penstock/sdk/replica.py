@@ -1,4 +1,4 @@
-"""One process's share of an app for one tenant: a worker on the durable that all replicas share, and a heartbeat."""
+"""One process's share of an app for one tenant: a worker on the consumer that all replicas share, and a heartbeat."""
 
 import asyncio
 import contextlib
@@ -9,18 +9,29 @@ from penstock.base import errors, ids, tasks
 from penstock.messages.v1 import heartbeat_pb2
 from penstock.sdk import dispatch
 from penstock.sdk.app import App
-from penstock.spine import consumer, ports, provision, route, stream, worker
+from penstock.spine import consumer, ports, provision, route, stream, suspects, worker
 
 
 class Replica:
-    """An app at work for one tenant. `period_s` is the time between two heartbeats."""
+    """An app at work for one tenant.
 
-    def __init__(self, app: App, tenant: ids.TenantId, spine: ports.Spine, *, period_s: float = 5.0) -> None:
+    `period_s` is the time between two heartbeats; the replicas of one process have the same `solo`.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        tenant: ids.TenantId,
+        spine: ports.Spine,
+        *,
+        period_s: float = 5.0,
+        solo: suspects.Suspects | None = None,
+    ) -> None:
         self._tenant, self._spine, self._period_s = tenant, spine, period_s
         policy = consumer.of_app(tenant, app.name, concurrency=app.concurrency)
         self.policy = dataclasses.replace(policy, deadline_s=app.deadline_s)
         handle = dispatch.Dispatch(app, spine.publish).handle
-        self._worker = worker.Worker(spine, self.policy, handle, lane_of=dispatch.lane_of)
+        self._worker = worker.Worker(spine, self.policy, handle, lane_of=dispatch.lane_of, solo=solo)
         self._instance = ids.new_id()
         self._state = heartbeat_pb2.HEARTBEAT_STATE_STARTING
         self._tasks = tasks.Tasks()
@@ -31,7 +42,7 @@ class Replica:
         return self._state == heartbeat_pb2.HEARTBEAT_STATE_READY
 
     async def start(self) -> None:
-        """Join the durable, making it if this is the first replica ever, and begin to answer.
+        """Join the consumer, making it if this is the first replica ever, and begin to answer.
 
         Raises Unavailable `no_stream` when nothing has made the streams yet, Rejected `consumer_differs`.
         """

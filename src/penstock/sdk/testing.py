@@ -208,7 +208,7 @@ class Conversation:
         """Return when the app has dealt with everything, and what it sent has been carried out."""
         try:
             async with asyncio.timeout(self._deadline_s):
-                for policy in self._workers:
+                for policy in (durable for each in self._workers for durable in each.durables()):
                     # A durable tells nobody that it has become empty.
                     while await self._spine.backlog(policy.stream, policy.name) != (0, 0):  # noqa: ASYNC110
                         await asyncio.sleep(PAUSE_S)

@@ -7,10 +7,16 @@ before a newer app.
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from google.protobuf import timestamp_pb2
+
 from penstock.base import errors
 from penstock.messages.v1 import message_pb2, outbound_pb2
 from penstock.sdk.model import Act, Attachment, Effect, Kind, OnAmbiguous, Sender, SenderKind
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# Tuples: to look into a set, Python computes the hash of an enumeration's member, which is slow.
+_WITH_WORDS: Final = (Act.REPLY, Act.SAY, Act.EDIT)
+_OF_OWN: Final = (Act.EDIT, Act.DELETION)
 _KINDS: Final = {
     None: Kind.MESSAGE,
     "reply": Kind.MESSAGE,
@@ -40,12 +46,14 @@ def kind(event: message_pb2.Message) -> Kind:
 
 def target(event: message_pb2.Message) -> str:
     """The platform's id of the message that the event does something to, or answers; else empty."""
-    which = event.relation.WhichOneof("kind")
+    which = event.relation.WhichOneof("kind") if event.HasField("relation") else None
     return getattr(event.relation, which).message_id if which else ""
 
 
 def reaction(event: message_pb2.Message) -> str:
     """The emoji that was put on or taken off; else empty."""
+    if not event.HasField("relation"):
+        return ""
     return event.relation.reaction.name or event.relation.reaction_removed.name
 
 
@@ -64,6 +72,8 @@ def sent_by(sender: Sender) -> message_pb2.Sender:
 
 def attachments(event: message_pb2.Message) -> tuple[Attachment, ...]:
     """The files that came with it."""
+    if not event.attachments:
+        return ()
     return tuple(
         Attachment(file.name, file.url, file.media_type, file.size_bytes, file.id, file.vault_key, file.sha256)
         for file in event.attachments
@@ -72,9 +82,14 @@ def attachments(event: message_pb2.Message) -> tuple[Attachment, ...]:
 
 def times(event: message_pb2.Message) -> tuple[datetime, datetime]:
     """When it was sent and when it was received; each stands in for the other where a platform does not say."""
-    received = event.received_at if event.HasField("received_at") else event.sent_at
-    sent = event.sent_at if event.HasField("sent_at") else received
-    return sent.ToDatetime(UTC), received.ToDatetime(UTC)
+    sent = _moment(event.sent_at) if event.HasField("sent_at") else None
+    received = _moment(event.received_at) if event.HasField("received_at") else sent or _EPOCH
+    return sent or received, received
+
+
+def _moment(stamp: timestamp_pb2.Timestamp) -> datetime:
+    """As `ToDatetime`, which takes ten times as long."""
+    return _EPOCH + timedelta(seconds=stamp.seconds, microseconds=stamp.nanos // 1000)
 
 
 def command(
@@ -93,12 +108,13 @@ def command(
         conversation=event.conversation,
         thread=event.thread,
         text=effect.text,
-        attachments=[attachment(file) for file in effect.attachments],
         on_ambiguous=_ON_AMBIGUOUS[effect.on_ambiguous],
         app=app,
         cause_event_id=event.event_id,
     )
-    made.created_at.FromDatetime(now)
+    made.attachments.extend(map(attachment, effect.attachments))
+    since, created_at = now - _EPOCH, made.created_at
+    created_at.seconds, created_at.nanos = since.days * 86_400 + since.seconds, since.microseconds * 1000
     if effect.expires_in_s is not None:
         made.expires_at.FromDatetime(now + timedelta(seconds=effect.expires_in_s))
     _relate(made, effect)
@@ -133,17 +149,27 @@ def attachment(file: Attachment) -> message_pb2.Attachment:
 
 
 def _check(effect: Effect) -> None:
-    texts = {"text": effect.text, "reaction": effect.reaction, "target": effect.target}
+    texts = [("text", effect.text), ("reaction", effect.reaction), ("target", effect.target)]
     for number, file in enumerate(effect.attachments):
-        texts |= {f"attachments[{number}].name": file.name, f"attachments[{number}].url": file.url}
-    for field, value in texts.items():
-        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+        texts += [(f"attachments[{number}].name", file.name), (f"attachments[{number}].url", file.url)]
+    for field, value in texts:
+        if not _is_text(value):
             raise errors.Rejected("bad_text", f"{field} must be text without NUL and lone surrogates", field=field)
-    if effect.act in {Act.SAY, Act.REPLY, Act.EDIT} and not effect.text and not effect.attachments:
+    if effect.act in _WITH_WORDS and not effect.text and not effect.attachments:
         raise errors.Rejected("nothing_to_say", "text must not be empty", hint="Give a text or a file.", field="text")
     if effect.act is Act.REACTION and not (effect.target and effect.reaction):
         raise errors.Rejected("bad_reaction", "a reaction needs a name and a message that has an id", field="reaction")
-    if effect.act in {Act.EDIT, Act.DELETION} and not effect.target:
+    if effect.act in _OF_OWN and not effect.target:
         raise errors.Rejected("bad_target", "sent must be what 'reply' or 'say' returned, or its id", field="sent")
     if effect.expires_in_s is not None and not 0 < effect.expires_in_s <= 366 * 86_400:
         raise errors.Rejected("bad_expiry", "expires_in_s must be more than 0 and at most a year", field="expires_in_s")
+
+
+def _is_text(value: str) -> bool:
+    """Whether it has neither NUL nor a lone surrogate."""
+    if "\0" in value:
+        return False
+    try:
+        return value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:
+        return False

@@ -23,8 +23,8 @@ class ConsumerPolicy:
     """How one durable consumer fetches, holds and retries.
 
     `filter` is one or several patterns, joined by blanks. `ack_wait_s` is the lease; `attempts` how often a handler may
-    fail before quarantine, waiting `backoff_s` (the last one repeats) between; `concurrency` handlers run at once and
-    `max_ack_pending` messages are held at most.
+    fail before quarantine, waiting `backoff_s` (the last one repeats) between; `concurrency` handlers run at once in
+    each process and `max_ack_pending` messages are held at most, in all of them together.
     """
 
     name: str
@@ -40,9 +40,15 @@ class ConsumerPolicy:
     """The server's own backstop, far above `attempts`: a redelivery after a crash is not a failure of the message."""
     deliver_new: bool = False
     """Start with what comes after the consumer was made, instead of with everything the stream still holds."""
+    of_server: bool = False
+    """Its messages are the server's own and of no tenant: a handler's context is nobody's, and none is quarantined."""
     ranges: int = 0
     """How many durables, each with one owner at a time, share the partitions, so that order per key holds across
     processes; 0: one durable that whoever pulls shares, in no order."""
+    suspect_from: int = 3
+    """From which time on that the server hands a message out it is a suspect (`suspects`): it runs alone in its
+    process, and two processes that die of it meanwhile end in quarantine. Orderly stops may make suspects too, which
+    costs them no more than running alone."""
     pin_timeout_s: float = 0.0
     """With one owner at a time: after how long without a word from it the server gives the durable to another."""
 
@@ -76,17 +82,20 @@ class ConsumerPolicy:
         """The durables that this consumer is made of: itself, or one per range, `<name>_r<number>`.
 
         Range n of eight has the partitions 8n to 8n+7. The partition is the first token that `>` of the filter stands
-        for.
+        for. What may be held is divided evenly among them.
         """
         if not self.ranges:
             return (self,)
         size = ids.PARTITIONS // self.ranges
+        most = max(1, self.max_ack_pending // self.ranges)
         stem = self.filter.removesuffix(">")
         return tuple(
             dataclasses.replace(
                 self,
                 name=f"{self.name}_r{number}",
                 filter=" ".join(f"{stem}{ids.partition_token(number * size + place)}.>" for place in range(size)),
+                concurrency=min(self.concurrency, most),
+                max_ack_pending=most,
                 ranges=0,
                 pin_timeout_s=PIN_TIMEOUT_S,
             )
@@ -99,11 +108,14 @@ class ConsumerPolicy:
 
 
 OUTBOUND: Final = ConsumerPolicy(
-    "outbound", "MESSAGES_OUTBOUND", "tenant.*.messages.out.>", concurrency=64, max_ack_pending=1024
+    "outbound", "MESSAGES_OUTBOUND", "tenant.*.messages.out.>", concurrency=64, max_ack_pending=512, ranges=RANGES
 )
 QUARANTINE: Final = ConsumerPolicy("quarantine", "QUARANTINE", "tenant.*.quarantine.>", concurrency=8)
+ADVISORIES: Final = ConsumerPolicy(
+    "advisories", "ADVISORIES", stream.ADVISORIES.subjects[0], concurrency=4, of_server=True
+)
 
-CONSUMERS: Final[tuple[ConsumerPolicy, ...]] = (OUTBOUND, QUARANTINE)
+CONSUMERS: Final[tuple[ConsumerPolicy, ...]] = (OUTBOUND, QUARANTINE, ADVISORIES)
 
 
 def consumer_of(durable: str) -> str:
@@ -112,7 +124,7 @@ def consumer_of(durable: str) -> str:
 
 
 def of_app(tenant: str, app: str, *, concurrency: int = 32, max_ack_pending: int = 256) -> ConsumerPolicy:
-    """The consumer that the replicas of one tenant's app share: durable `app_<tenant>_<app>`."""
+    """The consumer that the replicas of one tenant's app share: `app_<tenant>_<app>`, in ranges."""
     name = f"app_{ids.tenant_id(tenant)}_{ids.slug(app, 'app')}"
     return ConsumerPolicy(
         name,
@@ -121,6 +133,7 @@ def of_app(tenant: str, app: str, *, concurrency: int = 32, max_ack_pending: int
         concurrency=concurrency,
         max_ack_pending=max_ack_pending,
         deliver_new=True,
+        ranges=RANGES,
     )
 
 

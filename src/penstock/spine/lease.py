@@ -1,44 +1,98 @@
-"""What a worker holds under lease, and that it holds each message once, however often the server hands it out.
+"""What a process holds under lease, that it holds each message once, and what our own clock knows about that lease.
 
 A lease that ran out (the process slept, the connection was away) makes the server deliver again what is still being
 handled here, or still waits in its lane. Taken for another message it would be handled twice, behind what came later.
 """
 
+import collections
 import dataclasses
 import time
 from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Final
 
 from penstock.spine import ports
+
+FINISHED_KEPT: Final = 1024
+"""Messages remembered that were finished too late to say so."""
+
+
+class Pulse:
+    """When this process was certainly awake: what arrives after a sleep may have lain in a socket for as long.
+
+    `beat` is called every so often. After a late beat the moment stays where it was until the next one, so that
+    nothing read in the first turn after waking counts as fresh.
+    """
+
+    def __init__(self, every_s: float) -> None:
+        self.every_s = every_s
+        self._latest_s = self._awake_at_s = time.monotonic()
+
+    @property
+    def awake_at_s(self) -> float:
+        """The latest moment (monotonic seconds) at which a message now read had not been sent yet, or just so."""
+        return self._awake_at_s
+
+    def beat(self) -> None:
+        """The event loop turns."""
+        now_s = time.monotonic()
+        late = now_s - self._latest_s > 2 * self.every_s
+        self._awake_at_s = self._latest_s if late else now_s
+        self._latest_s = now_s
 
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Held:
     """A message under lease: since when (monotonic seconds), how often its handler has failed here, and its copies.
 
-    What is said about the message is said about every delivery of it, so that each gives back its room.
+    What is said about the message is said about every delivery of it, so that each gives back its room. `key` is its
+    lane once it has one; `running` while a handler has it; `dropped` when no handler may have it any more.
     """
 
+    holding: "Holding"
     delivery: ports.Delivery
     leased_at: float
     failures: int = 0
     copies: list[ports.Delivery] = dataclasses.field(default_factory=list[ports.Delivery])
+    key: str = ""
+    running: bool = False
+    dropped: bool = False
+
+    @property
+    def latest(self) -> ports.Delivery:
+        """The delivery whose lease counts."""
+        return self.copies[-1] if self.copies else self.delivery
+
+    @property
+    def lapsed(self) -> bool:
+        """The lease has run out, by our own clock: somebody else has the message now, or the server will say so."""
+        return time.monotonic() - self.leased_at > self.holding.lease_s
 
     async def ack(self) -> None:
         """It is done."""
-        await self._each(lambda delivery: delivery.ack())
+        await self._settle(lambda delivery: delivery.ack())
 
     async def terminate(self) -> None:
         """It is set aside."""
-        await self._each(lambda delivery: delivery.terminate())
+        await self._settle(lambda delivery: delivery.terminate())
 
     async def give_back(self) -> None:
-        """Somebody else shall have it, at once."""
-        await self._each(lambda delivery: delivery.retry(0))
+        """Somebody else shall have it, at once. What has lapsed is not ours to give."""
+        if not self.lapsed:
+            await self._each(lambda delivery: delivery.retry(0))
 
     async def extend(self) -> None:
         """Renew the lease, which is that of the latest delivery."""
-        await (self.copies[-1] if self.copies else self.delivery).extend()
-        self.leased_at = time.monotonic()
+        asked_at = time.monotonic()
+        await self.latest.extend()
+        self.leased_at = max(self.leased_at, asked_at)
+
+    async def _settle(self, say: Callable[[ports.Delivery], Awaitable[None]]) -> None:
+        """Once the lease has lapsed another owner counts on the message: it is only remembered that it is done."""
+        if self.lapsed:
+            self.holding.finished(self)
+        else:
+            await self._each(say)
 
     async def _each(self, say: Callable[[ports.Delivery], Awaitable[None]]) -> None:
         for delivery in (self.delivery, *self.copies):
@@ -46,42 +100,66 @@ class Held:
 
 
 class Holding:
-    """Everything that one worker holds."""
+    """What one process holds of one durable.
 
-    def __init__(self) -> None:
+    `changed` is called when something was settled or let go, `lapse` by whoever finds that a lease has run out before
+    its message was begun.
+    """
+
+    def __init__(self, lease_s: float, *, changed: Callable[[], None], lapse: Callable[[], None]) -> None:
+        self.lease_s, self.changed, self.lapse = lease_s, changed, lapse
         self._items: set[Held] = set()
         self._latest: dict[int, Held] = {}
+        self._finished: collections.OrderedDict[tuple[int, datetime], None] = collections.OrderedDict()
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def add(self, delivery: ports.Delivery) -> Held | None:
+    @property
+    def sequences(self) -> frozenset[int]:
+        """The positions of everything held."""
+        return frozenset(self._latest)
+
+    @property
+    def items(self) -> list[Held]:
+        """Everything held, in the order of the stream."""
+        return sorted(self._items, key=lambda item: item.delivery.sequence)
+
+    def add(self, delivery: ports.Delivery, leased_at: float) -> Held | None:
         """Hold a delivery; None when its message is held already, which then has this delivery's lease too.
 
         A sequence alone does not tell: a stream that was made again counts from 1 again.
         """
-        now_s, known = time.monotonic(), self._latest.get(delivery.sequence)
+        known = self._latest.get(delivery.sequence)
         if known is not None and known.delivery.at == delivery.at:
             known.copies.append(delivery)
-            known.leased_at = now_s
+            known.leased_at = max(known.leased_at, leased_at)
             return None
-        item = self._latest[delivery.sequence] = Held(delivery, now_s)
+        item = self._latest[delivery.sequence] = Held(self, delivery, leased_at)
         self._items.add(item)
         return item
 
     def remove(self, item: Held) -> None:
-        """It was settled."""
+        """It was settled, or let go."""
         self._items.discard(item)
         if self._latest.get(item.delivery.sequence) is item:
             del self._latest[item.delivery.sequence]
+        self.changed()
 
     def older_than(self, age_s: float) -> list[Held]:
-        """What was leased, or renewed, that long ago."""
+        """What was leased, or renewed, that long ago, and has not lapsed."""
         due_s = time.monotonic() - age_s
-        return [item for item in self._items if item.leased_at <= due_s]
+        return [item for item in self._items if item.leased_at <= due_s and not item.lapsed]
 
-    def clear(self) -> list[Held]:
-        """Hold nothing any more; returns what was held, in the order of the stream."""
-        items, self._items = self._items, set()
-        self._latest.clear()
-        return sorted(items, key=lambda item: item.delivery.sequence)
+    def finished(self, item: Held) -> None:
+        """It is done, and nobody could be told."""
+        self._finished[item.delivery.sequence, item.delivery.at] = None
+        if len(self._finished) > FINISHED_KEPT:
+            self._finished.popitem(last=False)
+
+    def was_finished(self, delivery: ports.Delivery) -> bool:
+        """Whether that message was done here before; asked once, because it can be told now."""
+        if not self._finished:
+            return False
+        missing = object()
+        return self._finished.pop((delivery.sequence, delivery.at), missing) is not missing

@@ -37,14 +37,31 @@ class Published:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Peer:
+    """One copy of a stream beside its leader's: on which server, if it has everything, how many entries it lacks."""
+
+    name: str
+    current: bool
+    lag: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class StreamState:
-    """Where a stream is: which one of its name it is (`created`), and the sequences it holds; `last` is 0 at first."""
+    """Where a stream is: which one of its name it is (`created`), and the sequences it holds; `last` is 0 at first.
+
+    `oldest` is when its first message was stored. In a cluster `leader` names the server that leads it (empty while
+    none does), `peers` the others, and `moving` what is being done about its copies; it is empty when nothing is.
+    """
 
     created: datetime
     first: int
     last: int
     messages: int
     size_bytes: int
+    oldest: datetime | None = None
+    leader: str = ""
+    peers: tuple[Peer, ...] = ()
+    moving: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -204,7 +221,10 @@ class KeyValue(Protocol):
 
 
 class Administration(Protocol):
-    """Looking at, and making, streams and consumers. Only `update_stream` changes what exists; nothing deletes it."""
+    """Looking at, and making, streams and consumers.
+
+    Only `update_stream` and `update_consumer` change what exists; nothing deletes it.
+    """
 
     async def describe_stream(self, name: str) -> streams.StreamPolicy | None:
         """The stream as it is, in the terms of a policy; None when there is none."""
@@ -224,6 +244,24 @@ class Administration(Protocol):
 
     async def update_stream(self, policy: streams.StreamPolicy) -> None:
         """Make an existing stream what its policy says. Raises Rejected `no_stream`, `stream_refused`."""
+        ...
+
+    async def update_consumer(self, policy: consumers.ConsumerPolicy) -> None:
+        """Give an existing durable another filter, lease, limit or pin; its place stays.
+
+        Raises Rejected `no_stream`, `no_consumer`, `consumer_refused`.
+        """
+        ...
+
+    async def stream_names(self) -> list[str]:
+        """Every stream there is, buckets included, sorted."""
+        ...
+
+    async def first_since(self, stream: str, moment: datetime) -> int:
+        """The lowest sequence stored at that moment or later; the last one + 1 when there is none.
+
+        Raises Rejected `no_stream`.
+        """
         ...
 
     async def stream_state(self, name: str) -> StreamState | None:

@@ -33,15 +33,19 @@ async def streams(
 
 
 async def durable(spine: ports.Administration, policy: consumer.ConsumerPolicy) -> bool:
-    """See to this durable; True when it was created. Raises Rejected `consumer_differs` with every difference."""
-    found = await spine.describe_consumer(policy.stream, policy.name)
-    if found is None:
-        await spine.create_consumer(policy)
-        return True
-    if wrong := list(consumer.differences(policy, found)):
+    """See to every durable of this consumer; True when one was created.
+
+    Raises Rejected `consumer_differs` with every difference; nothing has been changed then.
+    """
+    found = {each.name: await spine.describe_consumer(each.stream, each.name) for each in policy.durables()}
+    wrong = [d for each in policy.durables() if (have := found[each.name]) for d in consumer.differences(each, have)]
+    if wrong:
         raise errors.Rejected(
             "consumer_differs",
             "; ".join(map(str, wrong)),
             hint="Change it back, or delete the durable once it is drained; nothing was changed.",
         )
-    return False
+    missing = [each for each in policy.durables() if found[each.name] is None]
+    for each in missing:
+        await spine.create_consumer(each)
+    return bool(missing)

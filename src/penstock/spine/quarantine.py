@@ -3,15 +3,50 @@
 The stream carries; the row that `state` keeps is what people list and redrive.
 """
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, Protocol
 
 from penstock.base import context as contexts
 from penstock.base import errors
 from penstock.messages.v1 import quarantine_pb2
-from penstock.spine import ports, route, subject
+from penstock.spine import consumer, ports, route, subject
 
 CODE_LENGTH: Final = 100
 DETAIL_LENGTH: Final = 1000
+
+
+class Evidence(Protocol):
+    """What a record says about a message: a delivery knows it, and so does whoever finds one that was given up."""
+
+    @property
+    def stream(self) -> str:
+        """The stream it was stored in."""
+        ...
+
+    @property
+    def consumer(self) -> str:
+        """The consumer that gave up, or one of its durables."""
+        ...
+
+    @property
+    def subject(self) -> str:
+        """The subject it was published under; empty when nobody knows it any more."""
+        ...
+
+    @property
+    def sequence(self) -> int:
+        """Its position in the stream."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Its headers."""
+        ...
+
+    @property
+    def body(self) -> bytes:
+        """Its body."""
+        ...
 
 
 def unbound(delivery: ports.Delivery) -> contexts.Context:
@@ -26,14 +61,14 @@ def unbound(delivery: ports.Delivery) -> contexts.Context:
 
 
 def describe(
-    context: contexts.Context, delivery: ports.Delivery, error: Exception, failures: int
+    context: contexts.Context, delivery: Evidence, error: Exception, failures: int
 ) -> quarantine_pb2.Quarantined:
     """The quarantine's record of one delivery. A foreign exception is named by its class, never quoted."""
     known = isinstance(error, errors.PenstockError)
     message = quarantine_pb2.Quarantined(
         tenant=context.tenant,
         stream=delivery.stream,
-        consumer=delivery.consumer,
+        consumer=consumer.consumer_of(delivery.consumer),
         subject=delivery.subject,
         sequence=delivery.sequence,
         headers=[quarantine_pb2.Header(name=name, value=value) for name, value in delivery.headers.items()],
@@ -61,7 +96,7 @@ def _reason(error: Exception) -> quarantine_pb2.QuarantineReason.ValueType:
 
 
 async def publish(
-    spine: ports.Spine, context: contexts.Context, delivery: ports.Delivery, error: Exception, failures: int
+    spine: ports.Spine, context: contexts.Context, delivery: Evidence, error: Exception, failures: int
 ) -> None:
     """Publish the record; a body too large to travel twice stays behind in its stream and is named only.
 

@@ -12,7 +12,7 @@ from google.protobuf import message as protobuf
 
 from penstock.base import context as contexts
 from penstock.base import errors, ids
-from penstock.messages.v1 import heartbeat_pb2, message_pb2, outbound_pb2, quarantine_pb2
+from penstock.messages.v1 import heartbeat_pb2, membership_pb2, message_pb2, outbound_pb2, quarantine_pb2
 from penstock.spine import ports, stream, subject
 
 M = TypeVar("M", bound=protobuf.Message)
@@ -111,5 +111,13 @@ HEARTBEAT: Final = Route(
     lambda m: f"penstock:{m.component}:{m.instance}:{m.at.ToNanoseconds()}",
     lambda m: f"{m.component}/{m.instance}",
 )
+MEMBERSHIP: Final = Route(
+    "membership",
+    membership_pb2.Membership,
+    None,
+    lambda m: subject.membership(m.consumer, m.instance),
+    lambda m: f"penstock:{m.consumer}:{m.instance}",
+    lambda m: f"{m.consumer}/{m.instance}",
+)
 
-ROUTES: Final = (INBOUND, OUTBOUND, RECEIPT, QUARANTINED, HEARTBEAT)
+ROUTES: Final = (INBOUND, OUTBOUND, RECEIPT, QUARANTINED, HEARTBEAT, MEMBERSHIP)

@@ -1,10 +1,12 @@
-"""What an operator may set of the spine: replicas of streams, and how consumers hold and retry."""
+"""What an operator may set of the spine: replicas, how consumers hold and retry, and how to be let in by NATS."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
-from penstock.base import errors
+from penstock.base import errors, settings
 from penstock.spine import consumer
 
 TUNABLE: Final = ("concurrency", "max_ack_pending", "ack_wait_s", "attempts", "backoff_s", "deadline_s")
@@ -47,6 +49,64 @@ class SpineSettings:
                 )
             overrides[field] = _number(value, where) if field != "backoff_s" else _numbers(value, where)
         return dataclasses.replace(policy, **overrides)
+
+
+_PREFIX = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+
+
+@dataclasses.dataclass(frozen=True)
+class NatsSettings:
+    """How the core and apps are let in by a NATS server; its address, user and password are in PENSTOCK_NATS_URL.
+
+    An app reads the same variables; one that finds an installation on its machine finds these with it.
+    """
+
+    token: settings.Secret | None = None
+    """Token to log in with, instead of user and password."""
+
+    nkey_seed_file: Path | None = None
+    """File with the seed (`SU...`) of the nkey to log in with. Only its owner should be able to read it."""
+
+    ca_file: Path | None = None
+    """PEM file of the authorities that may sign the server's certificate. Set, TLS is insisted on. Unset: the system's
+    authorities, and TLS where the server requires it or its URL begins with `tls://`."""
+
+    certificate_file: Path | None = None
+    """PEM file of our own certificate, for servers that ask clients for one. Needs `key_file`."""
+
+    key_file: Path | None = None
+    """PEM file of its private key, not encrypted. Only its owner should be able to read it."""
+
+    tls_first: bool = False
+    """The server expects TLS from the first byte (its `handshake_first`)."""
+
+    inbox_prefix: str = "_INBOX"
+    """What subjects for answers begin with; another where permissions give each user a prefix of its own."""
+
+    def __post_init__(self) -> None:
+        for one, other in (("certificate_file", "key_file"), ("key_file", "certificate_file")):
+            if getattr(self, one) is not None and getattr(self, other) is None:
+                raise errors.Rejected("bad_setting", f"nats.{one} needs nats.{other} beside it", field=f"nats.{other}")
+        if not _PREFIX.fullmatch(self.inbox_prefix):
+            raise errors.Rejected(
+                "bad_setting",
+                "nats.inbox_prefix is tokens of letters, digits, '-' and '_' joined by dots",
+                field="nats.inbox_prefix",
+            )
+
+    def table(self) -> dict[str, Any]:
+        """What is set, as a settings file would say it, secrets included and files by absolute paths."""
+        return {
+            field.name: _plain(getattr(self, field.name))
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) != field.default
+        }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, settings.Secret):
+        return value.reveal()
+    return str(value.absolute()) if isinstance(value, Path) else value
 
 
 def _number(value: Any, where: str) -> int | float:

@@ -14,7 +14,8 @@ class StreamPolicy:
     """What one stream is for and what it must hold at least.
 
     `retention` is "limits" or "workqueue"; `discard` "old" or "new" (refuse when full); ages and windows in seconds.
-    `outsiders`: other systems may read it, so the second header names are written.
+    `outsiders`: other systems may read it, so the second header names are written. `filled_by` names the streams whose
+    handlers publish into this one, and would again: what it loses is made again by sending them what they had.
     """
 
     name: str
@@ -27,13 +28,18 @@ class StreamPolicy:
     duplicate_window_s: float = 120.0
     replicas: int = 1
     outsiders: bool = True
+    filled_by: tuple[str, ...] = ()
 
 
 MESSAGES_INBOUND: Final = StreamPolicy(
     "MESSAGES_INBOUND", ("tenant.*.messages.in.>",), "conversations, as people said them"
 )
 MESSAGES_OUTBOUND: Final = StreamPolicy(
-    "MESSAGES_OUTBOUND", ("tenant.*.messages.out.>",), "commands to channels", max_bytes=2 * GIB
+    "MESSAGES_OUTBOUND",
+    ("tenant.*.messages.out.>",),
+    "commands to channels",
+    max_bytes=2 * GIB,
+    filled_by=("MESSAGES_INBOUND",),
 )
 RECEIPTS: Final = StreamPolicy("RECEIPTS", ("tenant.*.receipts.>",), "what became of commands", max_bytes=GIB)
 QUARANTINE: Final = StreamPolicy(
@@ -44,8 +50,15 @@ QUARANTINE: Final = StreamPolicy(
     max_bytes=GIB,
     outsiders=False,
 )
+ADVISORIES: Final = StreamPolicy(
+    "ADVISORIES",
+    ("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>",),
+    "what the server itself gave up delivering, until it is in quarantine",
+    max_bytes=GIB // 16,
+    outsiders=False,
+)
 
-STREAMS: Final[tuple[StreamPolicy, ...]] = (MESSAGES_INBOUND, MESSAGES_OUTBOUND, RECEIPTS, QUARANTINE)
+STREAMS: Final[tuple[StreamPolicy, ...]] = (MESSAGES_INBOUND, MESSAGES_OUTBOUND, RECEIPTS, QUARANTINE, ADVISORIES)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ encoded injectively by `ids.encode_token`. A partition token `p00`-`p63` stands 
 processes.
 """
 
+import functools
+
 from penstock.base import ids
 
 
@@ -18,6 +20,7 @@ def outbound(tenant: str, channel: str, account: str, conversation: str) -> str:
     return _conversation("out", tenant, channel, account, conversation)
 
 
+@functools.lru_cache(maxsize=4096)
 def _conversation(direction: str, tenant: str, channel: str, account: str, conversation: str) -> str:
     return ".".join(
         (
@@ -72,6 +75,21 @@ def quarantine(tenant: str, stream: str, consumer: str) -> str:
 def heartbeat(component: str, instance: str) -> str:
     """Liveness on core NATS: `penstock.heartbeat.<component>.<instance>`."""
     return f"penstock.heartbeat.{ids.token(component, 'component')}.{ids.token(instance, 'instance')}"
+
+
+def membership(consumer: str, instance: str) -> str:
+    """Who shares a consumer, on core NATS: `penstock.membership.<consumer>.<instance>`."""
+    return f"penstock.membership.{ids.token(consumer, 'consumer')}.{ids.token(instance, 'instance')}"
+
+
+def memberships(consumer: str) -> str:
+    """What every process that shares a consumer says: the pattern `penstock.membership.<consumer>.*`."""
+    return f"penstock.membership.{ids.token(consumer, 'consumer')}.*"
+
+
+def roll_call(consumer: str) -> str:
+    """Where a newcomer asks who shares a consumer: `penstock.roll-call.<consumer>`."""
+    return f"penstock.roll-call.{ids.token(consumer, 'consumer')}"
 
 
 def tenant_of(subject: str) -> ids.TenantId:

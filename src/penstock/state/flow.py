@@ -1,8 +1,9 @@
-"""In which order outbox rows leave: pure bookkeeping between what was read, what is on its way and what is settled.
+"""In which order rows leave for one stream: pure bookkeeping of what was read, what is on its way and what is settled.
 
 Laws: rows of one key leave in row order, one at a time; a row that failed is never overtaken within its key; a key that
-has to wait holds up no other. A stream that does not answer is probed with one message until it does, then the number
-in flight doubles with every acknowledgement. No I/O and no clock: time is handed in, in seconds.
+has to wait holds up no other; nothing leaves while the flow is shut. A stream that does not answer is probed with one
+message until it does, then the number in flight doubles with every acknowledgement, and meanwhile little is held in
+memory. No I/O and no clock: time is handed in, in seconds.
 """
 
 import collections
@@ -18,22 +19,23 @@ from penstock.spine import ports
 HOPELESS: Final = frozenset({"too_large", "bad_subject", "bad_header"})
 """Refusals that depend on the message alone: no later try can end otherwise."""
 
-MENDABLE: Final = frozenset({"no_stream"})
-"""Refusals that say nothing about the message: it leaves once somebody has brought the stream back, however late."""
+ROW_BYTES: Final = 1000
+"""What a row counts for besides its body."""
 
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Row:
-    """One waiting row of an outbox. `tries` counts refusals by this process."""
+    """One waiting row of an outbox. `tries` counts refusals by this process; `above` is for whoever publishes it."""
 
     day: datetime.date
     seq: int
     created_at: datetime.datetime
     outgoing: ports.Outgoing
     tries: int = 0
+    above: int = 0
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Settled:
     """A row that needs nothing more: published at `stream_seq`, or given up with the code in `failure`."""
 
@@ -42,46 +44,41 @@ class Settled:
     failure: str = ""
 
 
-@dataclasses.dataclass(slots=True)
-class _Gate:
-    """How much one stream takes right now."""
-
-    limit: int
-    in_flight: int = 0
-    failures: int = 0
-    until_s: float = 0.0
-    parked: collections.deque[str] = dataclasses.field(default_factory=collections.deque[str])
-
-
 class Flow:
-    """Rows held in memory: at most about `capacity`, of which at most `window` are on their way."""
+    """Rows for one stream held in memory: about `capacity` at most, of which at most `window` are on their way."""
 
-    def __init__(self, *, window: int, capacity: int, attempts: int) -> None:
+    def __init__(self, *, window: int, capacity: int, attempts: int, capacity_bytes: int = 64 << 20) -> None:
         self._window, self._capacity, self._attempts = window, capacity, attempts
+        self._capacity_bytes = capacity_bytes
         self._held: dict[int, Row] = {}
+        self._held_bytes = 0
         self._lanes: dict[str, collections.deque[Row]] = {}
         self._ready: collections.deque[str] = collections.deque()
-        self._gates: dict[str, _Gate] = {}
         self._stuck: set[str] = set()
         self._dropped: set[str] = set()
-        self._due: list[tuple[float, str, str]] = []
+        self._due: list[tuple[float, str]] = []
         self._settled: list[Settled] = []
-        self._in_flight = 0
-
-    @property
-    def in_flight(self) -> int:
-        """Rows on their way."""
-        return self._in_flight
+        self._limit, self._failures, self._until_s = window, 0, 0.0
+        self._reading = False
+        self.in_flight = 0
+        self.shut = False
 
     @property
     def space(self) -> int:
-        """How many more rows to read now."""
-        return max(0, self._capacity - len(self._held)) if len(self._stuck) < self._capacity else 0
+        """How many more rows to read now: few while the stream does not answer, none while the flow is shut."""
+        if self.shut or len(self._stuck) >= self._capacity or self._held_bytes >= self._capacity_bytes:
+            return 0
+        return max(0, min(self._capacity, 8 * self._limit) - len(self._held))
 
     @property
     def unrecorded(self) -> int:
         """Settled rows that `take_settled` has not given out yet."""
         return len(self._settled)
+
+    @property
+    def oldest(self) -> Row | None:
+        """The row that has been in memory for longest."""
+        return next(iter(self._held.values()), None)
 
     def reading(self) -> tuple[list[int], list[str]]:
         """A read begins; returns the rows in memory and the stuck keys, which it must leave out.
@@ -90,20 +87,19 @@ class Flow:
         read brings of the key may lack the dropped rows, which come before: so `add` ignores it, until the next read.
         """
         self._dropped.clear()
+        self._reading = True
         return list(self._held), list(self._stuck)
 
-    @property
-    def oldest(self) -> Row | None:
-        """The row that has been in memory for longest."""
-        return next(iter(self._held.values()), None)
-
     def add(self, rows: Iterable[Row]) -> None:
-        """Take in what the read that `reading` began has brought, in row order."""
+        """Take in what the read that `reading` began has brought, in row order, unless all was forgotten meanwhile."""
+        if not self._reading:
+            return
         for row in rows:
             key = row.outgoing.key
             if row.seq in self._held or key in self._stuck or key in self._dropped:
                 continue
             self._held[row.seq] = row
+            self._held_bytes += len(row.outgoing.body) + ROW_BYTES
             lane = self._lanes.get(key)
             if lane is None:
                 self._lanes[key] = collections.deque((row,))
@@ -113,18 +109,12 @@ class Flow:
 
     def take(self, now_s: float) -> Row | None:
         """The next row to publish, or None when all must wait; then it is on its way until it is settled or failed."""
-        self._release_due(now_s)
-        while self._ready and self._in_flight < self._window:
-            key = self._ready.popleft()
-            row = self._lanes[key][0]
-            gate = self._gate(row)
-            if gate.in_flight >= gate.limit or gate.until_s > now_s:
-                gate.parked.append(key)
-                continue
-            gate.in_flight += 1
-            self._in_flight += 1
-            return row
-        return None
+        if self._due and self._due[0][0] <= now_s:
+            self._release_due(now_s)
+        if self.shut or not self._ready or self.in_flight >= self._limit or self._until_s > now_s:
+            return None
+        self.in_flight += 1
+        return self._lanes[self._ready.popleft()][0]
 
     def next_due_s(self) -> float | None:
         """When something that waits may be tried again; None when nothing waits for time to pass."""
@@ -132,55 +122,66 @@ class Flow:
 
     def published(self, row: Row, stream_seq: int) -> None:
         """The stream has it."""
-        gate = self._landed(row)
-        gate.failures, gate.until_s = 0, 0.0
-        gate.limit = min(self._window, gate.limit * 2)
-        self._settle(Settled(row, stream_seq=stream_seq))
-        self._open(gate)
+        self.in_flight -= 1
+        if self._limit < self._window:
+            self._limit = min(self._window, self._limit * 2)
+        self._failures, self._until_s = 0, 0.0
+        self._settle(Settled(row, stream_seq))
 
     def unavailable(self, row: Row, now_s: float) -> None:
         """Nobody knows whether the stream has it: the same row goes first when its stream is probed again."""
-        gate = self._landed(row)
-        gate.parked.appendleft(row.outgoing.key)
-        gate.limit = 1
-        if gate.until_s <= now_s:
-            gate.failures += 1
-            gate.until_s = now_s + tasks.backoff_s(gate.failures, most_s=5.0)
-            heapq.heappush(self._due, (gate.until_s, "gate", row.outgoing.stream))
+        self.in_flight -= 1
+        self._ready.appendleft(row.outgoing.key)
+        self._limit = 1
+        if self._until_s <= now_s:
+            self._failures += 1
+            self._until_s = now_s + tasks.backoff_s(self._failures, most_s=5.0)
+            heapq.heappush(self._due, (self._until_s, ""))
 
     def refused(self, row: Row, code: str, now_s: float) -> bool:
         """The stream will not have it; True when it is given up now, else it is tried again after a growing pause.
 
         Until then only this row of its key stays in memory: the others are read again when it is settled.
         """
-        gate = self._landed(row)
+        self.in_flight -= 1
         row.tries += 1
         key = row.outgoing.key
-        given_up = code in HOPELESS or (code not in MENDABLE and row.tries >= self._attempts)
-        if given_up:
+        if code in HOPELESS or row.tries >= self._attempts:
             self._settle(Settled(row, failure=code))
-        else:
-            self._stuck.add(key)
-            self._dropped.add(key)
-            lane = self._lanes[key]
-            while len(lane) > 1:
-                del self._held[lane.pop().seq]
-            heapq.heappush(self._due, (now_s + tasks.backoff_s(row.tries, most_s=30.0), "key", key))
-        self._open(gate)
-        return given_up
+            return True
+        self._stuck.add(key)
+        self._dropped.add(key)
+        lane = self._lanes[key]
+        while len(lane) > 1:
+            self._forget(lane.pop())
+        heapq.heappush(self._due, (now_s + tasks.backoff_s(row.tries, most_s=30.0), key))
+        return False
 
     def take_settled(self) -> list[Settled]:
         """What to record; from now on only the table knows these rows."""
         settled, self._settled = self._settled, []
         for one in settled:
-            del self._held[one.row.seq]
+            self._forget(one.row)
         return settled
 
-    def _landed(self, row: Row) -> _Gate:
-        gate = self._gate(row)
-        gate.in_flight -= 1
-        self._in_flight -= 1
-        return gate
+    def probe(self) -> None:
+        """The stream answers, as somebody else found out: try at once what waits for it."""
+        self._failures, self._until_s = 0, 0.0
+
+    def empty(self) -> None:
+        """Forget what waits in memory, for rows before it wait again in the table; nothing may be on its way."""
+        settled = {one.row.seq for one in self._settled}
+        for row in [row for row in self._held.values() if row.seq not in settled]:
+            self._forget(row)
+        self._lanes.clear()
+        self._ready.clear()
+        self._stuck.clear()
+        self._due.clear()
+        self._reading = False
+
+    def _forget(self, row: Row) -> None:
+        del self._held[row.seq]
+        self._held_bytes -= len(row.outgoing.body) + ROW_BYTES
 
     def _settle(self, settled: Settled) -> None:
         self._settled.append(settled)
@@ -193,21 +194,8 @@ class Flow:
         else:
             del self._lanes[key]
 
-    def _open(self, gate: _Gate) -> None:
-        for _ in range(min(len(gate.parked), gate.limit - gate.in_flight)):
-            self._ready.append(gate.parked.popleft())
-
     def _release_due(self, now_s: float) -> None:
         while self._due and self._due[0][0] <= now_s:
-            _, kind, name = heapq.heappop(self._due)
-            if kind == "key":
-                self._ready.append(name)
-            else:
-                self._open(self._gates[name])
-
-    def _gate(self, row: Row) -> _Gate:
-        stream = row.outgoing.stream
-        gate = self._gates.get(stream)
-        if gate is None:
-            gate = self._gates[stream] = _Gate(self._window)
-        return gate
+            _, key = heapq.heappop(self._due)
+            if key and key in self._stuck:
+                self._ready.append(key)

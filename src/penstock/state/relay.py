@@ -4,13 +4,15 @@ All of it goes through one session that holds the lease as an advisory lock, so 
 neither read nor record, and the next one may begin.
 """
 
+import dataclasses
+import datetime
 import functools
 from collections.abc import Sequence
 from typing import Any, Final
 
 from penstock.database import pool, session, transaction
 from penstock.spine import ports
-from penstock.state import flow
+from penstock.state import flow, heads
 
 AHEAD_DAYS: Final = 14
 """Partitions are made this long ahead, so that a publisher may be away for that long."""
@@ -22,50 +24,74 @@ select set_config('synchronous_commit', 'off', false), set_config('plan_cache_mo
     set_config('enable_seqscan', 'off', false), set_config('enable_sort', 'off', false)"""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reading:
+    """What to read of one stream: at most `limit` rows, none of those in `held`, none of the keys in `stuck`."""
+
+    stream: str
+    held: list[int]
+    stuck: list[str]
+    limit: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Record:
+    """What is settled in one stream, and where its head is then (None: as it was)."""
+
+    stream: str
+    settled: Sequence[flow.Settled]
+    head: heads.Head | None
+
+
 class Relay:
     """One publisher's access to one room's outbox."""
 
     def __init__(self, held: session.Session, room: str) -> None:
-        self._session, self._room = held, room
+        self.session, self.room = held, room
 
     @property
     def backend_pid(self) -> int:
         """The server process behind the session."""
-        return self._session.backend_pid
+        return self.session.backend_pid
 
     async def lead(self) -> bool:
         """Try to become the one publisher of this outbox; True from then on until the session ends."""
-        row = await self._session.fetch_one(
-            "select pg_try_advisory_lock(hashtextextended(%s, 0))", (f"penstock outbox {self._room}",)
+        row = await self.session.fetch_one(
+            "select pg_try_advisory_lock(hashtextextended(%s, 0))", (f"penstock outbox {self.room}",)
         )
         return bool(row and row[0])
 
     async def prepare(self) -> None:
         """Set the session up, and see to the partitions of the coming days."""
-        await self._session.execute(_SESSION)
-        await self._session.execute(_prepare(self._room), (AHEAD_DAYS,))
+        await self.session.execute(_SESSION)
+        await self.session.execute(_prepare(self.room), (AHEAD_DAYS,))
 
     async def sweep(self, keep_days: int) -> list[str]:
         """Drop partitions older than `keep_days` in which nothing waits; returns their names."""
-        await self._session.execute(_prepare(self._room), (AHEAD_DAYS,))
-        row = await self._session.fetch_one(_sweep(self._room), (keep_days,))
+        await self.session.execute(_prepare(self.room), (AHEAD_DAYS,))
+        row = await self.session.fetch_one(_sweep(self.room), (keep_days,))
         return list(row[0]) if row else []
 
-    async def exchange(
-        self, settled: Sequence[flow.Settled], held: list[int], stuck: list[str], limit: int
-    ) -> list[flow.Row]:
-        """Record what is settled and read what waits, in one round trip: neither rows in `held` nor of keys in `stuck`.
+    async def waiting(self) -> dict[str, datetime.datetime]:
+        """The streams that rows wait for, and since when the first one does."""
+        return {row[0]: row[1] for row in await self.session.fetch_all(_waiting(self.room))}
+
+    async def exchange(self, records: Sequence[Record], readings: Sequence[Reading]) -> list[list[flow.Row]]:
+        """Record what is settled and read what waits, in one round trip; returns the rows of each reading, in order.
 
         Raises Unavailable; nothing counts as recorded then.
         """
-        async with self._session.transaction() as bound:
-            _record(bound, self._room, settled)
-            answer = bound.send(_read(self._room), (held, stuck, limit)) if limit else None
-        return [_row(row) for row in answer.rows()] if answer else []
+        if not records and not readings:
+            return []
+        async with self.session.transaction() as bound:
+            for record in records:
+                _record(bound, self.room, record)
+            answers = [bound.send(_read(self.room), (one.stream, one.held, one.stuck, one.limit)) for one in readings]
+        return [[_row(one.stream, row) for row in answer.rows()] for one, answer in zip(readings, answers, strict=True)]
 
     def close(self) -> None:
         """Give up the lease."""
-        self._session.close()
+        self.session.close()
 
 
 async def connect(database: pool.Database, room: str) -> Relay:
@@ -73,31 +99,51 @@ async def connect(database: pool.Database, room: str) -> Relay:
     return Relay(await database.session("relay"), room)
 
 
-def _record(bound: transaction.Transaction, room: str, settled: Sequence[flow.Settled]) -> None:
-    for day in sorted({one.row.day for one in settled}):
-        mine = [one for one in settled if one.row.day == day]
-        if published := [one for one in mine if not one.failure]:
-            numbers = [one.row.seq for one in published]
-            bound.send(_published(room), (numbers, [one.stream_seq for one in published], day))
-        for one in mine:
-            if one.failure:
-                bound.send(_failed(room), (one.failure, day, one.row.seq))
+def note_head(bound: transaction.Transaction, room: str, stream: str, head: heads.Head) -> None:
+    """Queue the statement that remembers where a stream's head is."""
+    bound.send(_head(room), (stream, head.created, head.last, head.digest))
+
+
+def _record(bound: transaction.Transaction, room: str, record: Record) -> None:
+    published = [one for one in record.settled if not one.failure]
+    for day in {one.row.day for one in published}:
+        mine = [one for one in published if one.row.day == day]
+        created = record.head.created if record.head else None
+        numbers, places = [one.row.seq for one in mine], [one.stream_seq for one in mine]
+        bound.send(_published(room), (created, numbers, places, day))
+    for one in record.settled:
+        if one.failure:
+            bound.send(_failed(room), (one.failure, one.row.day, one.row.seq))
+    if record.head is not None:
+        note_head(bound, room, record.stream, record.head)
 
 
 @functools.cache
 def _read(room: str) -> str:
     return (
-        "select created_day, seq, created_at, stream, subject, key, headers, body "  # noqa: S608
-        f"from {room}.outbox where published_at is null and failed_at is null "
+        "select created_day, seq, created_at, subject, key, headers, body "  # noqa: S608
+        f"from {room}.outbox where stream = %s and published_at is null and failed_at is null "
         "and seq <> all(%s::bigint[]) and key <> all(%s::text[]) order by seq limit %s::bigint"
+    )
+
+
+@functools.cache
+def _waiting(room: str) -> str:
+    """One step of the index per stream, instead of all that waits."""
+    waits = f"from {room}.outbox where published_at is null and failed_at is null"
+    return (
+        f"with recursive waiting(stream) as ((select min(stream) {waits}) union all "  # noqa: S608
+        f"select (select min(stream) {waits} and stream > waiting.stream) from waiting where stream is not null"
+        f") select stream, (select created_at {waits} and stream = waiting.stream order by seq limit 1) from waiting "
+        "where stream is not null"
     )
 
 
 @functools.cache
 def _published(room: str) -> str:
     return (
-        f"update {room}.outbox as row set published_at = now(), stream_seq = done.stream_seq "  # noqa: S608
-        "from unnest(%s::bigint[], %s::bigint[]) as done(seq, stream_seq) "
+        f"update {room}.outbox as row set published_at = now(), stream_seq = done.stream_seq, "  # noqa: S608
+        "stream_created = %s::timestamptz from unnest(%s::bigint[], %s::bigint[]) as done(seq, stream_seq) "
         "where row.created_day = %s::date and row.seq = done.seq"
     )
 
@@ -111,6 +157,15 @@ def _failed(room: str) -> str:
 
 
 @functools.cache
+def _head(room: str) -> str:
+    return (
+        f"insert into {room}.outbox_stream as known (stream, created, last_seq, digest) "  # noqa: S608
+        "values (%s, %s, %s, %s) on conflict (stream) do update set created = excluded.created, "
+        "last_seq = excluded.last_seq, digest = excluded.digest"
+    )
+
+
+@functools.cache
 def _prepare(room: str) -> str:
     return f"select {room}.outbox_prepare(%s::integer)"
 
@@ -120,6 +175,6 @@ def _sweep(room: str) -> str:
     return f"select {room}.outbox_sweep(%s::integer)"
 
 
-def _row(row: Sequence[Any]) -> flow.Row:
-    day, seq, created_at, stream, subject, key, headers, body = row
+def _row(stream: str, row: Sequence[Any]) -> flow.Row:
+    day, seq, created_at, subject, key, headers, body = row
     return flow.Row(day, seq, created_at, ports.Outgoing(stream, subject, key, headers, bytes(body)))

@@ -246,7 +246,7 @@ async def test_a_hundred_commands_leave_in_order_with_one_receipt_each_and_poiso
     for room in range(5):
         texts = [c.text for c in house.platform.sent if c.conversation == f"room {room}"]
         assert list(dict.fromkeys(texts)) == [str(n) for n in range(100) if n % 5 == room]
-    assert await spine.backlog("MESSAGES_OUTBOUND", "outbound") == (0, 0)
+    assert [(one.waiting, one.held) for one in await spine.consumer_states("MESSAGES_OUTBOUND")] == [(0, 0)] * 8
     browsed = spine.browse("QUARANTINE", "tenant.acme.quarantine.>", after=0)
     assert (await anext(browsed)).subject.endswith(".MESSAGES_OUTBOUND.outbound")
     await browsed.aclose()

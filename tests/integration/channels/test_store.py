@@ -9,6 +9,7 @@ import pytest
 from penstock.base import errors
 from penstock.channels.model.command import Claimed, Outcome, State
 from penstock.channels.store import accounts, commands, messages
+from penstock.messages.v1 import message_pb2
 from tests.unit.channels import fakes, suites
 
 TABLES = ("account", "account_secret", "message", "command", "reply_position")
@@ -36,6 +37,64 @@ async def test_one_event_delivered_by_twenty_at_once_is_new_to_one(house: Any):
     assert len(await house.outbox("MESSAGES_INBOUND")) == 1
 
 
+async def test_two_deliveries_of_one_event_in_one_group_and_one_that_says_something_else(house: Any):
+    table, account = messages.MessageStore(house.database), fakes.account()
+    deliveries = [fakes.message("e"), fakes.message("e"), fakes.message("e", "other"), fakes.message("f")]
+    first, again, changed, other = await asyncio.gather(
+        *(table.add(account, *suites.complete(account, one)) for one in deliveries)
+    )
+    assert [(one.new, one.changed) for one in (first, again, changed, other)] == [
+        ({"e"}, set()),
+        (set(), set()),
+        (set(), {"e"}),
+        ({"f"}, set()),
+    ]
+    assert len(await house.rows("select distinct xmin::text from channels.message")) == 1, "they shared a commit"
+    published = [message_pb2.Message.FromString(row[2]) for row in await house.outbox("MESSAGES_INBOUND")]
+    assert [(one.event_id, one.text) for one in published] == [("e", "hello"), ("f", "hello")]
+
+
+async def test_a_request_is_stored_whole_or_not_at_all_beside_others(house: Any):
+    """One of its messages is of another tenant, which no row of this one's may bring along."""
+    table, account = messages.MessageStore(house.database), fakes.account()
+    events, outgoing = suites.complete(account, *map(fakes.message, "abc"))
+    foreign = suites.complete(fakes.account(fakes.BETA), fakes.message("b"))[1]
+    bad = table.add(account, events, [outgoing[0], *foreign, outgoing[2]])
+    good = table.add(account, *suites.complete(account, fakes.message("d")))
+    refused, stored = await asyncio.gather(bad, good, return_exceptions=True)
+    assert isinstance(refused, errors.Broken)
+    assert isinstance(stored, messages.Recorded)
+    assert [row[0] for row in await house.rows("select event_id from channels.message")] == ["d"]
+    assert len(await house.outbox("MESSAGES_INBOUND")) == 1
+
+
+async def test_events_leave_in_the_order_in_which_they_arrived_whatever_their_ids(house: Any):
+    """Three hundred events of three conversations in many groups at once, with ids that sort the other way round."""
+    table, account = messages.MessageStore(house.database), fakes.account()
+    adding: list[asyncio.Task[messages.Recorded]] = []
+    for number in range(300):
+        said = fakes.message(f"{1000 - number}", str(number))
+        said.conversation = f"room {number % 3}"
+        adding.append(asyncio.create_task(table.add(account, *suites.complete(account, said))))
+        if number % 7 == 0:
+            await asyncio.sleep(0.001)
+    await asyncio.gather(*adding)
+    published = [message_pb2.Message.FromString(row[2]) for row in await house.outbox("MESSAGES_INBOUND")]
+    for room in range(3):
+        assert [one.text for one in published if one.conversation == f"room {room}"] == [
+            str(number) for number in range(300) if number % 3 == room
+        ]
+
+
+async def test_tenants_share_a_commit_and_keep_their_own(house: Any):
+    table = messages.MessageStore(house.database)
+    accounts_of = [fakes.account(), fakes.account(fakes.BETA, "b")]
+    await asyncio.gather(*(table.add(one, *suites.complete(one, fakes.message("e"))) for one in accounts_of))
+    for account in accounts_of:
+        assert await house.rows("select tenant from channels.message", tenant=account.tenant) == [(account.tenant,)]
+        assert len(await house.outbox("MESSAGES_INBOUND", tenant=account.tenant)) == 1
+
+
 class RolledBack(Exception):
     """The end of a transaction that only held others up."""
 
@@ -48,8 +107,8 @@ async def until_waiting(house: Any, count: int) -> None:
 
 
 async def test_batches_that_overlap_in_opposite_orders_do_not_block_each_other(house: Any):
-    """Each batch is made to stop in the middle, where it holds an event that the other one wants next."""
-    table, account = messages.MessageStore(house.database), fakes.account()
+    """Each batch, of a process of its own, stops in the middle, where it holds an event that the other wants next."""
+    tables, account = [messages.MessageStore(house.database) for _ in range(2)], fakes.account()
     waiting: list[asyncio.Task[messages.Recorded]] = []
     with contextlib.suppress(RolledBack):
         async with house.database.transaction("channels", ["acme"]) as holding:
@@ -58,7 +117,7 @@ async def test_batches_that_overlap_in_opposite_orders_do_not_block_each_other(h
                     "insert into channels.message values ('acme', %s, %s, 'room', 'ana', '', '', now())",
                     (account.id, name),
                 )
-            for names in ("amb", "bna"):
+            for table, names in zip(tables, ("amb", "bna"), strict=True):
                 batch = suites.complete(account, *map(fakes.message, names))
                 waiting.append(asyncio.create_task(table.add(account, *batch)))
             await until_waiting(house, 2)

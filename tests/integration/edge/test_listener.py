@@ -11,7 +11,7 @@ import pytest
 
 from penstock.base import errors
 from penstock.edge import settings, wiring
-from penstock.edge.entrypoints import http, probes
+from penstock.edge.entrypoints import connection, http, probes
 
 
 class Echo:
@@ -211,6 +211,98 @@ async def test_a_problem_keeps_the_connection() -> None:
         )
     assert [status for status, _, _ in found] == [503, 404, 200]
     assert found[0][1]["retry-after"] == "1"
+
+
+async def test_a_refused_body_is_read_on_a_little_and_then_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client hears the answer although it goes on writing; what it writes after that ends in its own buffers."""
+    monkeypatch.setattr(connection, "DRAINED_S", 0.5)
+    async with listening() as edge, edge.connection() as (reader, writer):
+        writer.write(b"POST /nothing HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n")
+        sent = 0
+
+        async def flood() -> None:
+            nonlocal sent
+            while True:
+                writer.write(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+                await writer.drain()
+                sent += 65536
+
+        flooding = asyncio.create_task(flood())
+        async with asyncio.timeout(10):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 404 ")
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+        flooding.cancel()
+        await asyncio.gather(flooding, return_exceptions=True)
+        assert sent < connection.DRAINED_BYTES + (16 << 20), "what the kernel buffers, and no more"
+
+
+async def test_a_refused_body_that_ends_soon_keeps_the_connection() -> None:
+    async with listening() as edge, edge.connection() as (reader, writer):
+        writer.write(b"POST /nothing HTTP/1.1\r\nHost: here\r\nContent-Length: 100000\r\n\r\n" + b"x" * 10)
+        async with asyncio.timeout(10):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 404 ")
+            writer.write(b"x" * 99_990 + get("/health", "Connection: close"))
+            assert (await reader.read()).endswith(b'{"status": "ok"}')
+
+
+async def test_who_asks_whether_to_go_on_is_told_so_before_the_body_and_not_when_refused() -> None:
+    async with listening() as edge, edge.connection() as (reader, writer):
+        writer.write(post("/nothing", b"", "Expect: 100-continue"))
+        async with asyncio.timeout(10):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 404 ")
+    async with listening() as edge, edge.connection() as (reader, writer):
+        writer.write(post("/v1/a", b"hello", "Expect: 100-continue", "Connection: close")[: -len(b"hello")])
+        async with asyncio.timeout(10):
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            writer.write(b"hello")
+            ((status, _, body),) = answers(await reader.read())
+    assert (status, body) == (200, b"hello")
+
+
+async def test_a_body_that_nobody_reads_fills_no_memory() -> None:
+    """`/held` reads its body whole; while it waits for its release the next request's body stays in the kernel."""
+    async with listening() as edge, edge.connection() as (_, writer):
+        writer.write(post("/v1/held", b"hello"))
+        await edge.echo.reached.wait()
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                while sent < 64 << 20:
+                    writer.write(post("/v1/a", b"x" * 65536))
+                    await writer.drain()
+                    sent += 65536
+        assert sent < 32 << 20
+
+
+async def test_requests_split_at_every_byte_are_understood() -> None:
+    raw = post("/v1/a?b=%20", b"hello", "X: y") + get("/health", "Connection: close")
+    async with listening() as edge, edge.connection() as (reader, writer):
+        for byte in raw:
+            writer.write(bytes([byte]))
+            await writer.drain()
+        async with asyncio.timeout(10):
+            found = answers(await reader.read())
+    assert [(status, body) for status, _, body in found] == [(200, b"hello"), (200, b'{"status": "ok"}')]
+
+
+@pytest.mark.parametrize("headers", [[(b"x", b"a\r\nb: c")], [(b"content-length", b"1")]])
+async def test_an_answer_that_is_none_cuts_the_connection_and_harms_no_other(headers: Any) -> None:
+    async def wrong(_: Any, __: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"too long"})
+
+    held = wiring.bind("127.0.0.1", 0)
+    server = wiring.EdgeServer(
+        settings.EdgeSettings(port=0, drain_s=5), [http.Mount("/v1/", wrong)], probes.Probes({}), listener=held
+    )
+    edge = Listener(server, Echo(), probes.Probes({}))
+    try:
+        assert b"too long" not in await edge.say(get("/v1/a"))
+        assert (await edge.say(get("/health", "Connection: close"))).startswith(b"HTTP/1.1 200 ")
+    finally:
+        server.stop()
+        await edge.serving
 
 
 async def test_stopping_answers_what_is_in_flight_and_takes_nothing_more() -> None:

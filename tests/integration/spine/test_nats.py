@@ -126,13 +126,17 @@ async def test_a_connection_that_the_server_closes_with_an_error_is_made_anew(be
     spine, policy = await bench.letters()
     inbox = benches.Inbox()
     await spine.consume(policy, inbox, window=10)
-    broken = spine._link.client
+    broken, number = spine._control.client, spine.connection
     broken._transport.write(b"NONSENSE\r\n")
+    plane = spine._plane._carrier.current
+    assert plane is not None
+    plane.write((b"NONSENSE\r\n",), 10)
     await bench.until(lambda: broken.is_closed)
+    await bench.until(lambda: spine.connection > number)
     await bench.until(lambda: spine.connected)
     await spine.publish(benches.letter(1))
     await bench.until(lambda: len(inbox) == 1)
-    assert spine._link.client is not broken
+    assert spine._control.client is not broken
 
 
 async def test_a_durable_that_is_deleted_is_made_again_and_goes_on(

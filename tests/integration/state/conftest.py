@@ -2,9 +2,11 @@
 
 import asyncio
 import dataclasses
+import datetime
 import secrets
 import time
 
+import psycopg
 import pytest
 
 from penstock.base import errors, settings
@@ -55,6 +57,15 @@ class Shop:
 
         await until(done, within_s=within_s)
 
+    async def age(self, numbers, *, minutes):
+        """Let rows have been published so long ago."""
+        async with await psycopg.AsyncConnection.connect(self.admin_url) as admin:
+            await admin.execute(
+                "update shop.outbox set published_at = published_at - make_interval(mins => %s) "
+                "where (headers ->> 'number')::int = any(%s)",
+                (minutes, list(numbers)),
+            )
+
     def streams(self):
         return [stream.StreamPolicy(self.stream, (f"tenant.*.{self.stream}.>",), "a test", max_bytes=64 << 20)]
 
@@ -69,7 +80,14 @@ async def until(condition, *, within_s=20.0):
 class Counter:
     """A transport in memory that remembers what it took, in order; `fate` may raise or wait for each message."""
 
+    connected_as = 1
+
+    @property
+    def connection(self):
+        return self.connected_as
+
     def __init__(self):
+        self.created = datetime.datetime.now(datetime.UTC)
         self.taken = []
         self.running = {}
         self.most_of_a_key = 0
@@ -78,7 +96,17 @@ class Counter:
     async def let_pass(self, message):
         await asyncio.sleep(0)
 
-    async def publish(self, message):
+    async def stream_state(self, name):
+        return ports.StreamState(self.created, 1, len(self.taken), len(self.taken), 0)
+
+    async def message(self, stream, sequence):
+        return self.taken[sequence - 1] if 0 < sequence <= len(self.taken) else None
+
+    async def create_consumer(self, policy):
+        """There are none."""
+
+    async def publish(self, message, *, on=None):
+        assert on == self.connection
         self.running[message.key] = self.running.get(message.key, 0) + 1
         self.most_of_a_key = max(self.most_of_a_key, self.running[message.key])
         try:

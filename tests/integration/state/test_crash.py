@@ -20,9 +20,14 @@ class Noting(Counter):
     def __init__(self, spine):
         super().__init__()
         self.spine, self.duplicates = spine, []
+        self.stream_state, self.message = spine.stream_state, spine.message
 
-    async def publish(self, message):
-        answer = await self.spine.publish(message)
+    @property
+    def connection(self):
+        return self.spine.connection
+
+    async def publish(self, message, *, on=None):
+        answer = await self.spine.publish(message, on=on)
         self.taken.append(message)
         if answer.duplicate:
             self.duplicates.append(message)

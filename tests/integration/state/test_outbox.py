@@ -32,7 +32,7 @@ async def test_a_row_is_the_message_and_nothing_less(shop, database):
         async with database.transaction("shop", ["acme"]) as transaction:
             await outbox.append(transaction, [message, *extra])
     table = await relay.connect(database, "shop")
-    rows = await table.exchange([], [], [], 10)
+    (rows,) = await table.exchange([], [relay.Reading(shop.stream, [], [], 10)])
     table.close()
     assert [row.outgoing for row in rows if row.outgoing.body == message.body] == [message, message]
 
@@ -50,7 +50,7 @@ async def test_a_message_that_tells_of_a_change_is_kept_only_if_the_change_happe
 
 async def test_nothing_is_kept_and_nobody_woken_when_the_transaction_fails(shop, database):
     woken = []
-    unlisten = outbox.listen("shop", lambda: woken.append(1))
+    unlisten = outbox.listen("shop", woken.append)
     try:
 
         async def fail():
@@ -62,11 +62,11 @@ async def test_nothing_is_kept_and_nobody_woken_when_the_transaction_fails(shop,
             await fail()
         assert (await numbers(database), woken) == ([], [])
         await shop.append(database, [1])
-        assert (await numbers(database), woken) == ([1], [1])
+        assert (await numbers(database), woken) == ([1], [shop.stream])
     finally:
         unlisten()
     await shop.append(database, [2])
-    assert woken == [1]
+    assert woken == [shop.stream]
 
 
 async def test_a_message_of_another_tenant_is_refused(shop, database):

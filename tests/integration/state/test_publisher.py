@@ -10,7 +10,7 @@ from penstock.base import errors
 from penstock.database import migrations, pool
 from penstock.servers import testing as servers
 from penstock.spine import provision
-from penstock.state import failures, outbox, publisher
+from penstock.state import failures, limits, outbox, publisher
 from tests.integration.state import conftest
 from tests.integration.state.conftest import until
 
@@ -29,7 +29,7 @@ async def test_what_is_committed_is_published_at_once_and_in_order(shop, databas
 
 
 async def test_the_commit_wakes_the_publisher_long_before_it_would_poll(shop, database, counter):
-    lazy = publisher.Publisher(database, counter, "shop", limits=publisher.PublisherLimits(poll_s=30.0))
+    lazy = publisher.Publisher(database, counter, "shop", limit=limits.PublisherLimits(poll_s=30.0))
     await lazy.start()
     await until(_leads(lazy))
     for number in range(3):
@@ -135,8 +135,8 @@ async def test_a_refused_row_holds_up_its_own_key_only_and_not_for_ever(shop, da
             raise errors.Rejected("wrong_stream", "the stream says no")
 
     counter.fate = fate
-    limits = publisher.PublisherLimits(attempts=4, window=4, capacity=20)
-    strict = publisher.Publisher(database, counter, "shop", limits=limits)
+    limit = limits.PublisherLimits(attempts=4, window=4, capacity=20)
+    strict = publisher.Publisher(database, counter, "shop", limit=limit)
     await strict.start()
     await shop.append(database, range(0, 600, 2), keys=2)  # all of key 0, far more than fits into memory
     await shop.append(database, range(1, 100, 2), keys=2)

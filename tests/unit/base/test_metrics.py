@@ -23,6 +23,8 @@ LABELS = {
     "channel": "a channel's slug",
     "code": "a stable code of ours",
     "consumer": "a durable consumer",
+    "direction": "to or from a store",
+    "how": "which of a few ways something went",
     "kind": "a kind of event",
     "outcome": "how something ended",
     "reason": "why something was tried again",
@@ -31,6 +33,7 @@ LABELS = {
     "status": "an HTTP status",
     "stream": "a stream",
     "task": "a long-running task",
+    "why": "by which of a few signs something was noticed",
 }
 """The only labels there may be. Each takes few values, and none is a person, a conversation, a text or an account."""
 

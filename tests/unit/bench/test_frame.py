@@ -52,6 +52,18 @@ def test_without_a_baseline_there_is_no_ratio():
     assert (result.baseline, result.baseline_name, result.ratio) == (None, None, None)
 
 
+def test_a_baseline_that_is_absent_says_why_and_is_not_asked_again():
+    asked = []
+
+    async def absent():
+        asked.append(1)
+        raise frame.Absent("not installed (apt-get install it)")
+
+    (result,) = frame.run(dataclasses.replace(benchmark(), baseline=absent))
+    assert result == frame.Result("loop", "ms", 2, None, "theirs: not installed (apt-get install it)", None, 3)
+    assert asked == [1]
+
+
 def test_one_run_may_give_several_figures():
     rate = frame.Figure("loop_rate", "1/s", "higher")
     both = benchmark(ours=((3, 30), (1, 10), (2, 20)), baseline=((6, 10), (6, 10), (6, 10)))

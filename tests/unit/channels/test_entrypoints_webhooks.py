@@ -9,6 +9,7 @@ import pytest
 from penstock.base import errors
 from penstock.channels import ports
 from penstock.channels.entrypoints import webhooks
+from penstock.channels.service import inbound
 from tests.unit.channels import fakes
 
 LIMIT = 100
@@ -21,12 +22,14 @@ class Service:
         self.requests: list[tuple[str, str, ports.WebhookRequest]] = []
         self.known = True
 
-    async def require_account(self, channel: str, account: str) -> None:
+    async def caller(self, channel: str, account: str) -> inbound.Caller:
         if not self.known:
             raise errors.Rejected("no_account", f"no {account} on {channel}", status=404)
+        found = fakes.account(letter=account[-1], channel=channel)
+        return inbound.Caller(channel, fakes.Platform(channel), found, ports.Credentials(()))
 
-    async def receive(self, channel: str, account: str, request: ports.WebhookRequest) -> ports.Answer:
-        self.requests.append((channel, account, request))
+    async def receive(self, caller: inbound.Caller, request: ports.WebhookRequest) -> ports.Answer:
+        self.requests.append((caller.channel.name, caller.account.id, request))
         return self.answer
 
 
@@ -36,6 +39,7 @@ class Client:
     def __init__(self, *chunks: bytes, cut: bool = False, stall: bool = False) -> None:
         self.chunks, self.cut, self.stall = list(chunks) or [b""], cut, stall
         self.read = 0
+        self.refused: errors.Unavailable | None = None
         self.events: list[dict[str, Any]] = []
 
     async def receive(self) -> dict[str, Any]:
@@ -59,7 +63,7 @@ class Client:
         method: str = "POST",
         headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
-        door = webhooks.Webhooks(service, clock=fakes.clock(), body_limit_bytes=LIMIT, body_deadline_s=0.05)  # type: ignore[arg-type]
+        door = webhooks.Webhooks(service, clock=fakes.clock(), bounds=webhooks.Bounds(LIMIT, 0.05, 8))  # type: ignore[arg-type]
         scope = {"type": "http", "method": method, "path": path, "headers": list(headers), "query_string": b"a=1"}
         await door(scope, self.receive, self.send)
 
@@ -154,7 +158,7 @@ async def test_a_strangers_body_is_not_read():
 async def test_bodies_of_many_requests_share_one_bound(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(webhooks, "HELD_BYTES", 0)  # then it is the limit of one body
     service, slow = Service(), Client(b"x" * 60, stall=True)
-    door = webhooks.Webhooks(service, clock=fakes.clock(), body_limit_bytes=LIMIT, body_deadline_s=30)  # type: ignore[arg-type]
+    door = webhooks.Webhooks(service, clock=fakes.clock(), bounds=webhooks.Bounds(LIMIT, 30, 8))  # type: ignore[arg-type]
     scope = {"type": "http", "method": "POST", "path": PATH, "headers": [], "query_string": b""}
     held = asyncio.create_task(door(dict(scope), slow.receive, slow.send))
     while slow.read == 0:
@@ -168,6 +172,39 @@ async def test_bodies_of_many_requests_share_one_bound(monkeypatch: pytest.Monke
     again = Client(b"x" * 60)
     await door(dict(scope), again.receive, again.send)
     assert len(service.requests) == 1
+
+
+async def test_one_account_has_so_many_requests_at_once_and_others_do_not_feel_it():
+    class Slow(Service):
+        def __init__(self) -> None:
+            super().__init__()
+            self.release = asyncio.Event()
+
+        async def receive(self, caller: inbound.Caller, request: ports.WebhookRequest) -> ports.Answer:
+            await self.release.wait()
+            return await super().receive(caller, request)
+
+    service = Slow()
+    door = webhooks.Webhooks(service, clock=fakes.clock(), bounds=webhooks.Bounds(LIMIT, 30, 3))  # type: ignore[arg-type]
+
+    async def post(letter: str) -> Client:
+        client, path = Client(b"x"), f"/webhooks/webhook/{fakes.account_id(letter)}"
+        scope = {"type": "http", "method": "POST", "path": path, "headers": [], "query_string": b""}
+        try:
+            await door(scope, client.receive, client.send)
+        except errors.Unavailable as error:
+            client.refused = error
+        return client
+
+    flood = [asyncio.create_task(post("a")) for _ in range(50)]
+    other = asyncio.create_task(post("b"))
+    await asyncio.wait(flood, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+    refused = [(await one) for one in flood if one.done()]
+    assert {(one.refused.code, one.refused.after_s, one.read) for one in refused} == {("account_busy", 1.0, 0)}
+    assert (len(refused), other.done()) == (47, False), "three of one account, and one of another, are under way"
+    service.release.set()
+    assert len([one for one in await asyncio.gather(other, *flood) if one.events]) == 4
+    assert (await post("a")).events[0]["status"] == 200, "there is room again"
 
 
 async def test_a_slow_body_is_408():

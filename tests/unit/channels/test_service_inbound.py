@@ -26,7 +26,8 @@ class House:
         self.platform.reading = ports.Reading(messages)
 
     async def receive(self, letter: str = "a", channel: str = "webhook", **headers: str) -> ports.Answer:
-        return await self.service.receive(channel, fakes.account_id(letter), fakes.request(headers=headers))
+        caller = await self.service.caller(channel, fakes.account_id(letter))
+        return await self.service.receive(caller, fakes.request(headers=headers))
 
 
 @pytest.fixture

@@ -22,6 +22,8 @@ from tests.unit.cli import calling
         (["account", "create", "shop", "-t", "acme", "--set", "url"], "--set"),
         (["account", "create", "shop", "-t", "acme", "--set", "=x"], "--set"),
         (["demo", "--conversations", "0"], "--conversations"),
+        (["stream", "nosuch"], "nosuch"),
+        (["stream", "diff", "--yes"], "--yes"),
         (["run"], "roles"),
         (["run", "nosuch"], "nosuch"),
         (["nosuch\x1b[31m"], "nosuch"),

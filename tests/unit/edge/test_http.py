@@ -141,6 +141,41 @@ async def test_ready_says_what_is_missing_and_turns_off_while_draining() -> None
     assert answer.json["missing"] == {"nats": "no server answers"}
 
 
+async def test_many_who_ask_whether_we_are_ready_share_one_look_and_later_ones_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks, release = 0, asyncio.Event()
+
+    async def slow() -> str:
+        nonlocal looks
+        looks += 1
+        await release.wait()
+        return "" if looks == 1 else "gone"
+
+    monkeypatch.setattr(probes, "FRESH_S", 0.05)
+    application = edge(checks={"postgres": slow}, limit=1000)
+    asking = [asyncio.create_task(Caller(application)("/ready")) for _ in range(100)]
+    await asyncio.sleep(0)
+    asking[0].cancel()
+    release.set()
+    assert {(await one).status for one in asking[1:]} == {200}
+    assert looks == 1
+    async with asyncio.timeout(5):
+        while (await Caller(application)("/ready")).status == 200:
+            await asyncio.sleep(0.01)
+    assert looks == 2
+
+
+async def test_a_check_that_does_not_answer_is_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def stalled() -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    monkeypatch.setattr(probes, "CHECK_S", 0.01)
+    answer = await Caller(edge(checks={"postgres": stalled}))("/ready")
+    assert (answer.status, list(answer.json["missing"])) == (503, ["postgres"])
+
+
 async def test_metrics_are_exposed_and_probes_take_only_get() -> None:
     answer = await Caller(edge())("/metrics")
     assert b"penstock_http_in_flight" in answer.events[1]["body"]

@@ -22,6 +22,7 @@ class FakeDelivery:
     stream: str = "S"
     consumer: str = "test"
     deliveries: int = 1
+    session: int = 1
     at: datetime = datetime(2026, 1, 1, tzinfo=UTC)
 
     async def ack(self) -> None:
@@ -60,6 +61,7 @@ class FakeSpine:
         self.subscription = FakeSubscription()
         self.receive: Callable[[ports.Delivery], None] = lambda _: None
         self.window = 0
+        self.connected = True
 
     async def consume(
         self, _policy: Any, receive: Callable[[ports.Delivery], None], *, window: int
@@ -74,7 +76,7 @@ class FakeSpine:
         return ports.Published(message.stream, len(self.published), duplicate=False)
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+async def until(condition: Callable[[], bool], *, within_s: float = 5.0) -> None:
+    async with asyncio.timeout(within_s):
         while not condition():
             await asyncio.sleep(0.001)

@@ -35,7 +35,8 @@ def test_every_stream_has_limits_and_says_what_it_is_for() -> None:
         assert 0 < policy.duplicate_window_s <= policy.max_age_s
         assert policy.retention in {"limits", "workqueue"}
         assert policy.discard in {"old", "new"}
-        assert all(subject.startswith("tenant.*.") for subject in policy.subjects)
+        ours = "$JS.EVENT.ADVISORY." if policy is stream.ADVISORIES else "tenant.*."
+        assert all(subject.startswith(ours) for subject in policy.subjects)
 
 
 def test_a_stream_does_not_differ_from_itself() -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -50,7 +51,75 @@ SABOTAGE: dict[str, tuple[Any, str, Any]] = {
     "what is said in an outage is lost": (
         memory_consumer.MemorySubscription,
         "go_online",
-        lambda self: (setattr(self, "_online", True), self._unsaid.clear(), self._durable.wake()),
+        lambda self: (setattr(self, "online", True), self._unsaid.clear(), self._durable.wake()),
+    ),
+    "nobody is pinned": (memory_consumer.MemoryDurable, "_pin", ignore),
+    "a pin outlives its owner": (memory_consumer.MemoryDurable, "miss", ignore),
+    "a pin cannot be released": (
+        memory_consumer.MemoryDurable,
+        "release",
+        lambda self, owner=None, release=memory_consumer.MemoryDurable.release: release(self, owner) if owner else None,
+    ),
+    "whoever closes keeps the pin": (
+        memory_consumer.MemoryDurable,
+        "release",
+        lambda self, owner=None, release=memory_consumer.MemoryDurable.release: None if owner else release(self),
+    ),
+    "a full window loses the pin": (
+        memory_consumer.MemoryDurable,
+        "_next_free",
+        lambda self, next_free=memory_consumer.MemoryDurable._next_free: (
+            self.release() if self._owner is not None and not self._owner.free else None,
+            next_free(self),
+        )[1],
+    ),
+    "sessions do not end with a pin": (
+        memory_consumer.MemoryDurable,
+        "_pin",
+        lambda self, subscription: setattr(self, "_owner", subscription) if self.policy.pin_timeout_s else None,
+    ),
+    "sessions do not end with a connection": (
+        memory_consumer.MemorySubscription,
+        "go_online",
+        lambda self, go_online=memory_consumer.MemorySubscription.go_online: (
+            go_online(self),
+            setattr(self, "session", 1),
+        ),
+    ),
+    "each delivery is a session": (
+        memory_consumer.MemorySubscription,
+        "hand_over",
+        lambda self, delivery, hand_over=memory_consumer.MemorySubscription.hand_over: (
+            setattr(self, "session", self.session + 1),
+            setattr(delivery, "session", self.session),
+            hand_over(self, delivery),
+        ),
+    ),
+    "holes do not hold the floor": (
+        memory_consumer.MemoryDurable,
+        "floor",
+        property(lambda self: max(self._leases, default=self._position + 1) - 1),
+    ),
+    "only the first filter counts": (
+        memory_stream.MemoryStream,
+        "after",
+        lambda self, sequence, filters, after=memory_stream.MemoryStream.after: after(self, sequence, filters[:1]),
+    ),
+    "a stream made again is the old one": (
+        memory_stream.MemoryStream,
+        "state",
+        property(
+            lambda self, state=memory_stream.MemoryStream.state: dataclasses.replace(
+                state.__get__(self), created=datetime(2026, 1, 1, tzinfo=UTC)
+            )
+        ),
+    ),
+    "there is no backstop": (
+        memory_consumer.MemoryDurable,
+        "__init__",
+        lambda self, policy, *others, init=memory_consumer.MemoryDurable.__init__: init(
+            self, dataclasses.replace(policy, max_deliver=1000), *others
+        ),
     ),
     "ids are not recognised": (
         memory_stream.MemoryStream,
@@ -61,7 +130,7 @@ SABOTAGE: dict[str, tuple[Any, str, Any]] = {
     ),
     "nothing is too old": (memory_stream.MemoryStream, "expire", ignore),
     "nothing is too much": (memory_stream.MemoryStream, "_make_room", ignore),
-    "anything may be sent": (acceptance, "_check", ignore),
+    "anything may be sent": (acceptance, "_block", ignore),
     "conflicts are overwritten": (memory_keyvalue.MemoryBucket, "read", ignore),
     "deleted keys keep their value": (
         memory_keyvalue.MemoryBucket,
@@ -103,19 +172,28 @@ async def test_a_browser_that_repeats_itself_is_caught() -> None:
 
 async def test_a_transport_that_does_not_wait_for_the_end_of_an_outage_is_caught() -> None:
     class Impatient(spine_memory.MemorySpine):
-        async def publish(self, message: ports.Outgoing) -> ports.Published:
+        async def publish(self, message: ports.Outgoing, *, on: int | None = None) -> ports.Published:
             if not self.connected:
                 raise errors.Unavailable("disconnected", "the spine does not answer")
-            return await super().publish(message)
+            return await super().publish(message, on=on)
 
     with pytest.raises((AssertionError, errors.Unavailable)):
         await passed_with(Impatient)
 
 
+async def test_a_transport_that_publishes_on_whichever_connection_stands_is_caught() -> None:
+    class Indifferent(spine_memory.MemorySpine):
+        async def publish(self, message: ports.Outgoing, *, on: int | None = None) -> ports.Published:
+            return await super().publish(message)
+
+    with pytest.raises(AssertionError):
+        await passed_with(Indifferent)
+
+
 async def test_a_transport_that_cuts_bodies_short_is_caught() -> None:
     class Cuts(spine_memory.MemorySpine):
-        async def publish(self, message: ports.Outgoing) -> ports.Published:
-            return await super().publish(dataclasses.replace(message, body=message.body.rstrip(b"\0")))
+        async def publish(self, message: ports.Outgoing, *, on: int | None = None) -> ports.Published:
+            return await super().publish(dataclasses.replace(message, body=message.body.rstrip(b"\0")), on=on)
 
     with pytest.raises(AssertionError):
         await passed_with(Cuts)

@@ -11,7 +11,7 @@ import pytest
 from penstock.base import context as contexts
 from penstock.base import errors
 from penstock.messages.v1 import quarantine_pb2
-from penstock.spine import consumer, ports, worker
+from penstock.spine import consumer, ports, reaction, worker
 from tests.unit.spine.stage import FakeDelivery, FakeSpine, until
 
 POLICY = consumer.ConsumerPolicy(
@@ -410,5 +410,5 @@ async def test_no_replica_fetches_more_than_it_may_soon_handle(running: Any) -> 
 
 @pytest.mark.parametrize("after_s", [0.0, -1.0, float("inf"), float("nan"), 1e12])
 def test_a_pause_is_never_none_and_never_without_end(after_s: float) -> None:
-    pause_s = worker.pause_of(errors.Unavailable("slow", "come back", after_s=after_s))
-    assert worker.SHORTEST_PAUSE_S <= pause_s <= worker.LONGEST_PAUSE_S
+    pause_s = reaction.pause_of(errors.Unavailable("slow", "come back", after_s=after_s))
+    assert reaction.SHORTEST_PAUSE_S <= pause_s <= reaction.LONGEST_PAUSE_S

@@ -7,6 +7,7 @@ Symmetric signatures (`v1`) only. A secret is `whsec_` and 24 to 64 bytes in bas
 
 import base64
 import binascii
+import functools
 import hmac
 import re
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ _MESSAGE_ID: Final = re.compile(r"[!-\-/-~]{1,256}")
 _UNIX_TIME: Final = re.compile(r"[0-9]{1,12}")
 
 
+@functools.lru_cache(maxsize=1024)
 def key_of(secret: settings.Secret) -> bytes:
     """The key a secret stands for. Raises Rejected, without the secret, when it is not one."""
     text = secret.reveal()

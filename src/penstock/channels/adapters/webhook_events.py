@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 import msgspec
-from google.protobuf import timestamp_pb2
 
 from penstock.base import errors
 from penstock.channels import ports
@@ -57,14 +56,14 @@ def read(request: ports.WebhookRequest) -> ports.Reading:
             rule = "must differ from the other events of the request" if message.event_id else "is missing"
             raise errors.Rejected("bad_event", f"{prefix}id {rule}", field=f"{prefix}id")
         seen.add(message.event_id)
-        message.sent_at.CopyFrom(_moment(event, request, f"{prefix}timestamp"))
+        message.sent_at.seconds, message.sent_at.nanos = _moment(event, request, f"{prefix}timestamp")
         messages.append(message)
     return ports.Reading(messages, ignored=ignored)
 
 
 def _decode(request: ports.WebhookRequest) -> webhook_fields.Body:
     content_type = request.headers.get("content-type", "")
-    if not _JSON.fullmatch(content_type):
+    if content_type != "application/json" and not _JSON.fullmatch(content_type):
         hint = "Send the header content-type: application/json."
         raise errors.Rejected(
             "wrong_content_type", "content-type must be JSON", hint=hint, status=415, field="content-type"
@@ -148,15 +147,18 @@ def _said_message(data: webhook_fields.Said) -> message_pb2.Message:
 
 
 def _message(data: webhook_fields.Place, sender: webhook_fields.Sender | None) -> message_pb2.Message:
-    message = message_pb2.Message(conversation=data.conversation, thread=data.thread, attributes=data.attributes)
+    message = message_pb2.Message(conversation=data.conversation, thread=data.thread)
+    if data.attributes:
+        message.attributes.update(data.attributes)
     if sender is not None:
-        kind = _SENDER_KINDS.get(sender.kind, message_pb2.SENDER_KIND_UNSPECIFIED)
-        message.sender.id, message.sender.display_name, message.sender.kind = sender.id, sender.display_name, kind
+        told = message.sender
+        told.id, told.display_name = sender.id, sender.display_name
+        told.kind = _SENDER_KINDS.get(sender.kind, message_pb2.SENDER_KIND_UNSPECIFIED)
     return message
 
 
-def _moment(event: webhook_fields.Event, request: ports.WebhookRequest, path: str) -> timestamp_pb2.Timestamp:
-    """When it happened: as the event says, else when the request was signed."""
+def _moment(event: webhook_fields.Event, request: ports.WebhookRequest, path: str) -> tuple[int, int]:
+    """When it happened, in seconds since 1970 and nanoseconds: as the event says, else when the request was signed."""
     if event.timestamp is None:
         signed = request.headers.get(standard_webhooks.TIMESTAMP, "")
         seconds, nanos = (int(signed), 0) if signed.isascii() and signed.isdigit() else (-1, 0)
@@ -165,7 +167,7 @@ def _moment(event: webhook_fields.Event, request: ports.WebhookRequest, path: st
         seconds, nanos = since.days * 86400 + since.seconds, since.microseconds * 1000
     if not 0 <= seconds <= _LAST_SECOND:
         raise errors.Rejected("bad_event", f"{path} must be in the years 1970 to 9999", field=path)
-    return timestamp_pb2.Timestamp(seconds=seconds, nanos=nanos)
+    return seconds, nanos
 
 
 def _fields(decoder: "msgspec.json.Decoder[T]", data: msgspec.Raw, path: str) -> T:

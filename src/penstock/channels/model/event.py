@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from penstock.base import errors
@@ -13,13 +13,17 @@ from penstock.messages.v1 import message_pb2
 ID_BYTES: Final = 512
 """Longest id of an event, a conversation or a sender, in bytes of UTF-8: they stand in keys of indexes."""
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
-@dataclasses.dataclass(frozen=True, slots=True)
+
+@dataclasses.dataclass(slots=True)
 class Event:
-    """A complete Message and the SHA-256 of what it says, whenever it was received."""
+    """A complete Message, the SHA-256 of what it says, whenever it was received, and that time, aware."""
 
     message: message_pb2.Message
     body_hash: bytes
+    received_at: datetime
 
 
 def complete(message: message_pb2.Message, account: ports.Account, received_at: datetime) -> Event:
@@ -33,8 +37,9 @@ def complete(message: message_pb2.Message, account: ports.Account, received_at: 
     message.tenant, message.channel, message.account = account.tenant, account.channel, account.id
     message.ClearField("received_at")
     fingerprint = hashlib.sha256(message.SerializeToString(deterministic=True)).digest()
-    message.received_at.FromDatetime(received_at)
-    return Event(message, fingerprint)
+    seconds, micros = divmod((received_at - _EPOCH) // _MICROSECOND, 1_000_000)
+    message.received_at.seconds, message.received_at.nanos = seconds, micros * 1000
+    return Event(message, fingerprint, received_at)
 
 
 def _check(value: str, field: str, *, least: int) -> None:

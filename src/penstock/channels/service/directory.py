@@ -50,10 +50,20 @@ class Directory:
         only to who holds a secret); and Unavailable while its tenant is suspended.
         """
         account, credentials = await self.accounts.find(channel.name, account_id)
+        await self.believe(channel, account, credentials, request)
+        return account, credentials
+
+    async def believe(
+        self,
+        channel: ports.Channel,
+        account: ports.Account,
+        credentials: ports.Credentials,
+        request: ports.WebhookRequest,
+    ) -> None:
+        """Raise as `verified` does unless the request really comes from this account, and it may speak."""
         if not credentials.secrets:
             raise channel_errors.no_secret()
         channel.verify(request, credentials)
         if account.disabled:
             raise channel_errors.account_disabled()
         await self.require_active(account.tenant)
-        return account, credentials

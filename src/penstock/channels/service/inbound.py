@@ -4,9 +4,11 @@ The order is the promise. Nothing is done with a request before its signature ho
 after message and outbox row are committed together; an event that comes again is answered the same and published once.
 """
 
-import contextlib
+import dataclasses
+import functools
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from penstock.base import context as contexts
 from penstock.base import errors, telemetry
@@ -53,6 +55,16 @@ seconds = telemetry.histogram(
 )
 
 
+@dataclasses.dataclass(slots=True)
+class Caller:
+    """Whom a request says it comes from, before anybody has believed it."""
+
+    label: str
+    channel: ports.Channel
+    account: ports.Account
+    credentials: ports.Credentials
+
+
 class Inbound:
     """Webhooks of platforms become messages on the spine. `intake_open` is asked each time and must not block."""
 
@@ -61,35 +73,45 @@ class Inbound:
     ) -> None:
         self._where, self._messages, self._intake_open = where, messages, intake_open
 
-    async def require_account(self, channel: str, account_id: str) -> None:
-        """Raise Rejected (404) without such an account, before a stranger's body is read; Unavailable as `receive`."""
-        with _counted(self._where.label(channel)):
-            await self._where.accounts.find(self._where.channel(channel).name, account_id)
+    async def caller(self, channel: str, account_id: str) -> Caller:
+        """Who may be calling, before a stranger's body is read. Raises Rejected (404) without such an account."""
+        label = self._where.label(channel)
+        try:
+            found = self._where.channel(channel)
+            return Caller(label, found, *await self._where.accounts.find(found.name, account_id))
+        except errors.PenstockError as error:
+            refused.labels(label, error.code).inc()
+            raise
 
-    async def receive(self, channel: str, account_id: str, request: ports.WebhookRequest) -> ports.Answer:
+    async def receive(self, caller: Caller, request: ports.WebhookRequest) -> ports.Answer:
         """Answer one webhook; when this returns, what it held is stored.
 
-        Raises Rejected (400 unreadable, 401 not signed by the account, 403 disabled, 404 no such account) and
-        Unavailable (suspended tenant, closed intake, Postgres away): the platform tries again and nothing is lost.
+        Raises Rejected (400 unreadable, 401 not signed by the account, 403 disabled) and Unavailable (suspended tenant,
+        closed intake, Postgres away or too busy): the platform tries again and nothing is lost.
         """
-        label, begun = self._where.label(channel), time.perf_counter()
+        begun = time.perf_counter()
         try:
-            with _counted(label):
-                return await self._receive(self._where.channel(channel), account_id, request)
+            await self._where.believe(caller.channel, caller.account, caller.credentials, request)
+            if not self._intake_open():
+                raise channel_errors.intake_closed()
+            context = contexts.from_lowered(caller.account.tenant, request.headers)
+            if not telemetry.tracing():
+                return await self._take(context, caller, request)
+            names = {"channel": caller.account.channel, "account": caller.account.id}
+            with telemetry.span("webhook receive", context, "server", **names) as inner:
+                return await self._take(inner, caller, request)
+        except errors.PenstockError as error:
+            refused.labels(caller.label, error.code).inc()
+            raise
         finally:
-            seconds.labels(label).observe(time.perf_counter() - begun)
+            _seconds(caller.label).observe(time.perf_counter() - begun)
 
-    async def _receive(self, channel: ports.Channel, account_id: str, request: ports.WebhookRequest) -> ports.Answer:
-        account, _ = await self._where.verified(channel, account_id, request)
-        if not self._intake_open():
-            raise channel_errors.intake_closed()
-        context = contexts.from_headers(account.tenant, request.headers)
-        with telemetry.span("webhook receive", context, "server", channel=account.channel, account=account.id) as inner:
-            reading = channel.read(request, account)
-            if reading.ignored:
-                ignored.labels(account.channel).inc(len(reading.ignored))
-            if reading.messages:
-                await self._store(inner, account, reading.messages, request)
+    async def _take(self, context: contexts.Context, caller: Caller, request: ports.WebhookRequest) -> ports.Answer:
+        reading = caller.channel.read(request, caller.account)
+        if reading.ignored:
+            ignored.labels(caller.account.channel).inc(len(reading.ignored))
+        if reading.messages:
+            await self._store(context, caller.account, reading.messages, request)
         return reading.answer
 
     async def _store(
@@ -100,10 +122,10 @@ class Inbound:
         request: ports.WebhookRequest,
     ) -> None:
         complete = [event.complete(message, account, request.received_at) for message in messages]
-        events = event.distinct(complete)
+        events = event.distinct(complete) if len(complete) > 1 else complete
         outgoing = [route.INBOUND.encode(context, e.message) for e in events]
         recorded = await self._messages.add(account, events, outgoing)
-        received.labels(account.channel).inc(len(recorded.new))
+        _received(account.channel).inc(len(recorded.new))
         if repeated := len(complete) - len(recorded.new) - len(recorded.changed):
             duplicates.labels(account.channel, "same").inc(repeated)
         if recorded.changed:
@@ -112,11 +134,5 @@ class Inbound:
                 _log.warning("event id reused", channel=account.channel, account=account.id)
 
 
-@contextlib.contextmanager
-def _counted(channel: str) -> Generator[None]:
-    """Count what is refused inside, by channel and code."""
-    try:
-        yield
-    except errors.PenstockError as error:
-        refused.labels(channel, error.code).inc()
-        raise
+_received: Final = functools.cache(received.labels)
+_seconds: Final = functools.cache(seconds.labels)

@@ -1,32 +1,42 @@
-"""Rows of `message`, each committed together with the outbox row that publishes it."""
+"""Rows of `message`, each committed together with the outbox row that publishes it, many requests at once."""
 
 import dataclasses
-from collections.abc import Sequence
-from datetime import UTC
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
+from penstock.base import context as contexts
 from penstock.channels import ports
 from penstock.channels.model import event
-from penstock.database import pool
+from penstock.database import column, group, transaction, waiting
 from penstock.spine import ports as spine_ports
 from penstock.state import outbox
 
-_INSERT: Final = """
-insert into channels.message (tenant, account, received_at, event_id, conversation, sender, body, body_hash)
-select %s::text, %s::text, %s::timestamptz, e.*
-from unnest(%s::text[], %s::text[], %s::text[], %s::bytea[], %s::bytea[]) as e
+_OWN: Final = {
+    "tenant": column.Texts,
+    "account": column.Texts,
+    "event_id": column.Texts,
+    "conversation": column.Texts,
+    "sender": column.Texts,
+    "body_hash": column.Blobs,
+    "received_at": column.Moments,
+}
+_KINDS: Final = tuple({**_OWN, **outbox.COLUMNS}.items())
+_KEY: Final = "tenant, account, event_id"
+
+# In the order of the key, so that two transactions with the same events wait for each other and never both for the
+# other. An event that another transaction is writing is waited for, so whatever is no row afterwards is known.
+_INSERT: Final = f"""
+insert into channels.message ({_KEY}, conversation, sender, body, body_hash, received_at)
+select {_KEY}, conversation, sender, body, body_hash, received_at from given
 on conflict (tenant, account, event_id) do nothing
-returning event_id"""
-_INSERT_ONE: Final = """
-insert into channels.message (tenant, account, received_at, event_id, conversation, sender, body, body_hash)
-values (%s::text, %s::text, %s::timestamptz, %s::text, %s::text, %s::text, %s::bytea, %s::bytea)
-on conflict (tenant, account, event_id) do nothing
-returning 1"""
-_STORED: Final = """
-select event_id, body_hash from channels.message where tenant = %s and account = %s and event_id = any(%s::text[])"""
+returning {_KEY}"""  # noqa: S608 - no part of it comes from outside
+_CHANGED: Final = """
+select place from unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::bytea[])
+    as given(place, tenant, account, event_id, body_hash)
+join channels.message as known using (tenant, account, event_id) where known.body_hash <> given.body_hash"""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Recorded:
     """What an insert found: ids of events that are new, and of known ones that say something else this time."""
 
@@ -34,65 +44,95 @@ class Recorded:
     changed: frozenset[str]
 
 
+@dataclasses.dataclass(slots=True)
+class _Row:
+    """One event on its way into the table, as elements of the columns in `_KINDS`."""
+
+    tenant: str
+    key: tuple[str, str, str]
+    lane: str
+    message_id: str
+    elements: list[bytes]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(map(len, self.elements))
+
+
 class MessageStore:
     """Messages in Postgres."""
 
-    def __init__(self, database: pool.Database) -> None:
-        self._database = database
+    def __init__(self, database: group.Transacts, *, limits: waiting.GroupLimits | None = None) -> None:
+        self._adding = group.Group[_Row, bool](database, "channels", _write, kind="messages", limits=limits)
+        self._looking = group.Group[_Row, bool](database, "channels", _compare, kind="known messages", limits=limits)
 
     async def add(
         self, account: ports.Account, events: Sequence[event.Event], outgoing: Sequence[spine_ports.Outgoing]
     ) -> Recorded:
         """Store the events that are new and what publishes them (`outgoing`, one for each event), all or nothing.
 
-        Raises Unavailable when it is not certain that the transaction committed.
+        Events of one conversation are published in the order of calls. Raises Unavailable when it is not certain that
+        the transaction committed, and when too many calls wait for it.
         """
-        if len(events) == 1:
-            return await self._add_one(account, events[0], outgoing[0])
-        bodies = {e.message.event_id: out.body for e, out in zip(events, outgoing, strict=True)}
-        # Sorted, so that two requests with the same events wait for each other and never both for the other.
-        rows = sorted(events, key=lambda e: e.message.event_id)
-        messages = [row.message for row in rows]
-        params = (
-            account.tenant,
-            account.id,
-            messages[0].received_at.ToDatetime(tzinfo=UTC),
-            [m.event_id for m in messages],
-            [m.conversation for m in messages],
-            [m.sender.id for m in messages],
-            [bodies[m.event_id] for m in messages],
-            [row.body_hash for row in rows],
+        rows = [_row(account, one, out) for one, out in zip(events, outgoing, strict=True)]
+        news = await self._adding.join(rows)
+        if all(news):
+            return Recorded(frozenset([row.key[2] for row in rows]), frozenset())
+        known = [row for row, new in zip(rows, news, strict=True) if not new]
+        changes = await self._looking.join(known)
+        return Recorded(
+            frozenset(row.key[2] for row, new in zip(rows, news, strict=True) if new),
+            frozenset(row.key[2] for row, changed in zip(known, changes, strict=True) if changed),
         )
-        async with self._database.transaction("channels", [account.tenant]) as transaction:
-            new = {row[0] for row in await transaction.fetch_all(_INSERT, params)}
-            fresh = [out for e, out in zip(events, outgoing, strict=True) if e.message.event_id in new]
-            if fresh:
-                await outbox.append(transaction, fresh)
-            known = {e.message.event_id: e.body_hash for e in events if e.message.event_id not in new}
-            changed: list[str] = []
-            if known:
-                stored = await transaction.fetch_all(_STORED, (account.tenant, account.id, list(known)))
-                changed = [event_id for event_id, body_hash in stored if bytes(body_hash) != known[event_id]]
-        return Recorded(frozenset(new), frozenset(changed))
 
-    async def _add_one(self, account: ports.Account, one: event.Event, outgoing: spine_ports.Outgoing) -> Recorded:
-        """What nearly every request holds, in one round trip; an event that was there is looked at in another."""
-        message = one.message
-        params = (
-            account.tenant,
-            account.id,
-            message.received_at.ToDatetime(tzinfo=UTC),
-            message.event_id,
-            message.conversation,
-            message.sender.id,
-            outgoing.body,
-            one.body_hash,
-        )
-        async with self._database.transaction("channels", [account.tenant]) as transaction:
-            answer = outbox.append_if(transaction, _INSERT_ONE, params, outgoing)
-        if answer.affected:
-            return Recorded(frozenset((message.event_id,)), frozenset())
-        async with self._database.transaction("channels", [account.tenant]) as transaction:
-            stored = await transaction.fetch_all(_STORED, (account.tenant, account.id, [message.event_id]))
-        changed = [event_id for event_id, body_hash in stored if bytes(body_hash) != one.body_hash]
-        return Recorded(frozenset(), frozenset(changed))
+    async def close(self) -> None:
+        """Wait for what is being written."""
+        await self._adding.close()
+        await self._looking.close()
+
+
+def _row(account: ports.Account, one: event.Event, outgoing: spine_ports.Outgoing) -> _Row:
+    message, tenant = one.message, account.tenant
+    event_id = message.event_id
+    elements = [
+        *column.texts(tenant, account.id, event_id, message.conversation, message.sender.id),
+        column.blob(one.body_hash),
+        column.moment(one.received_at),
+        *outbox.elements(outgoing, tenant),
+    ]
+    return _Row(tenant, (tenant, account.id, event_id), outgoing.key, outgoing.headers[contexts.MESSAGE_ID], elements)
+
+
+def _columns(rows: Sequence[_Row], places: Sequence[int]) -> dict[str, column.Column]:
+    columns: dict[str, column.Column] = {"place": column.Bigints.of(list(map(column.bigint, places)))}
+    for (name, kind), elements in zip(_KINDS, zip(*(row.elements for row in rows), strict=True), strict=True):
+        columns[name] = kind.of(elements)
+    return columns
+
+
+def _write(bound: transaction.Transaction, rows: Sequence[_Row], places: Sequence[int]) -> Callable[[], list[bool]]:
+    """Insert what is new. An event that stands here twice is new once: the delivery that came first brings it."""
+    first = [at == 0 or rows[at - 1].key != row.key for at, row in enumerate(rows)]
+    columns = _columns(
+        [row for row, is_first in zip(rows, first, strict=True) if is_first],
+        [place for place, is_first in zip(places, first, strict=True) if is_first],
+    )
+    answer = outbox.append_each(bound, _INSERT, _KEY, columns)
+
+    def read() -> list[bool]:
+        new: set[Any] = {row[0] for row in answer.rows()}
+        return [is_first and row.message_id in new for row, is_first in zip(rows, first, strict=True)]
+
+    return read
+
+
+def _compare(bound: transaction.Transaction, rows: Sequence[_Row], places: Sequence[int]) -> Callable[[], list[bool]]:
+    """Whether each of these known events said something else before."""
+    columns = _columns(rows, places)
+    answer = bound.send(_CHANGED, [columns[name] for name in ("place", *_KEY.split(", "), "body_hash")])
+
+    def read() -> list[bool]:
+        changed: set[Any] = {row[0] for row in answer.rows()}
+        return [place in changed for place in places]
+
+    return read

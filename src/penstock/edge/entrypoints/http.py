@@ -2,19 +2,13 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from penstock.base import context as contexts
 from penstock.base import errors, ids, telemetry
 from penstock.edge import model
 from penstock.edge.entrypoints import probes
-
-Scope = MutableMapping[str, Any]
-Event = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Event]]
-Send = Callable[[Event], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+from penstock.edge.entrypoints.exchange import Application, Event, Receive, Scope, Send
 
 _log = telemetry.logger("edge.http")
 _REQUEST_ID = contexts.HTTP_REQUEST.encode()
@@ -48,6 +42,7 @@ class Edge:
         self._probe = probe
         self._limit = limit
         self._running = 0
+        in_flight.set_function(lambda: self._running)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one HTTP request; anything else is refused."""
@@ -55,7 +50,6 @@ class Edge:
             raise errors.Broken("not_http", f"the edge serves http, not {scope['type']}")
         exchange = _Exchange(send, _request_id(scope))
         self._running += 1
-        in_flight.set(self._running)
         try:
             if self._running > self._limit:
                 raise errors.Unavailable("overloaded", "too many requests at once", after_s=1.0)
@@ -67,7 +61,6 @@ class Edge:
             await exchange.fail(error)
         finally:
             self._running -= 1
-            in_flight.set(self._running)
 
     def _application(self, path: str) -> Application:
         for mount in self._mounts:

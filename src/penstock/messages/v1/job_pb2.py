@@ -26,23 +26,23 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from penstock.messages.v1 import context_pb2 as penstock_dot_v1_dot_context__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15penstock/v1/job.proto\x12\x0bpenstock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19penstock/v1/context.proto\"\xbb\x02\n\x03Job\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12%\n\x07\x63ontext\x18\x03 \x01(\x0b\x32\x14.penstock.v1.Context\x12,\n\x08\x64\x65\x61\x64line\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x06object\x18\x05 \x01(\x0b\x32\x1c.penstock.v1.ObjectReferenceH\x00\x12,\n\x06source\x18\x06 \x01(\x0b\x32\x1a.penstock.v1.SourceLocatorH\x00\x12&\n\x06limits\x18\x07 \x01(\x0b\x32\x16.penstock.v1.JobLimits\x12\x0e\n\x06\x63onfig\x18\x08 \x01(\x0c\x12\r\n\x05token\x18\t \x01(\t\x12\x13\n\x0bpayload_key\x18\n \x01(\x0c\x42\x07\n\x05input\"g\n\x0fObjectReference\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06sha256\x18\x04 \x01(\t\x12\x12\n\nmedia_type\x18\x05 \x01(\t\".\n\rSourceLocator\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\"X\n\tJobLimits\x12\x14\n\x0coutput_bytes\x18\x01 \x01(\x03\x12\x14\n\x0cmemory_bytes\x18\x02 \x01(\x03\x12\x0f\n\x07wall_ms\x18\x03 \x01(\x05\x12\x0e\n\x06\x63pu_ms\x18\x04 \x01(\x05\"\xd5\x01\n\tJobResult\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12&\n\x06status\x18\x04 \x01(\x0e\x32\x16.penstock.v1.JobStatus\x12-\n\x07outputs\x18\x05 \x03(\x0b\x32\x1c.penstock.v1.ObjectReference\x12\x0c\n\x04\x63ode\x18\x06 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x07 \x01(\t\x12&\n\x02\x61t\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x8c\x01\n\tJobStatus\x12\x1a\n\x16JOB_STATUS_UNSPECIFIED\x10\x00\x12\x18\n\x14JOB_STATUS_SUCCEEDED\x10\x01\x12\x15\n\x11JOB_STATUS_FAILED\x10\x02\x12\x18\n\x14JOB_STATUS_CANCELLED\x10\x03\x12\x18\n\x14JOB_STATUS_TIMED_OUT\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15penstock/v1/job.proto\x12\x0bpenstock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19penstock/v1/context.proto\"\xbb\x02\n\x03Job\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12%\n\x07\x63ontext\x18\x03 \x01(\x0b\x32\x14.penstock.v1.Context\x12,\n\x08\x64\x65\x61\x64line\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x06object\x18\x05 \x01(\x0b\x32\x1c.penstock.v1.ObjectReferenceH\x00\x12,\n\x06source\x18\x06 \x01(\x0b\x32\x1a.penstock.v1.SourceLocatorH\x00\x12&\n\x06limits\x18\x07 \x01(\x0b\x32\x16.penstock.v1.JobLimits\x12\x0e\n\x06\x63onfig\x18\x08 \x01(\x0c\x12\r\n\x05token\x18\t \x01(\t\x12\x13\n\x0bpayload_key\x18\n \x01(\x0c\x42\x07\n\x05input\"\x97\x01\n\x0fObjectReference\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06sha256\x18\x04 \x01(\t\x12\x12\n\nmedia_type\x18\x05 \x01(\t\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\".\n\rSourceLocator\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\"X\n\tJobLimits\x12\x14\n\x0coutput_bytes\x18\x01 \x01(\x03\x12\x14\n\x0cmemory_bytes\x18\x02 \x01(\x03\x12\x0f\n\x07wall_ms\x18\x03 \x01(\x05\x12\x0e\n\x06\x63pu_ms\x18\x04 \x01(\x05\"\xd5\x01\n\tJobResult\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12&\n\x06status\x18\x04 \x01(\x0e\x32\x16.penstock.v1.JobStatus\x12-\n\x07outputs\x18\x05 \x03(\x0b\x32\x1c.penstock.v1.ObjectReference\x12\x0c\n\x04\x63ode\x18\x06 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x07 \x01(\t\x12&\n\x02\x61t\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x8c\x01\n\tJobStatus\x12\x1a\n\x16JOB_STATUS_UNSPECIFIED\x10\x00\x12\x18\n\x14JOB_STATUS_SUCCEEDED\x10\x01\x12\x15\n\x11JOB_STATUS_FAILED\x10\x02\x12\x18\n\x14JOB_STATUS_CANCELLED\x10\x03\x12\x18\n\x14JOB_STATUS_TIMED_OUT\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'penstock.messages.v1.job_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_JOBSTATUS']._serialized_start=876
-  _globals['_JOBSTATUS']._serialized_end=1016
+  _globals['_JOBSTATUS']._serialized_start=925
+  _globals['_JOBSTATUS']._serialized_end=1065
   _globals['_JOB']._serialized_start=99
   _globals['_JOB']._serialized_end=414
-  _globals['_OBJECTREFERENCE']._serialized_start=416
-  _globals['_OBJECTREFERENCE']._serialized_end=519
-  _globals['_SOURCELOCATOR']._serialized_start=521
-  _globals['_SOURCELOCATOR']._serialized_end=567
-  _globals['_JOBLIMITS']._serialized_start=569
-  _globals['_JOBLIMITS']._serialized_end=657
-  _globals['_JOBRESULT']._serialized_start=660
-  _globals['_JOBRESULT']._serialized_end=873
+  _globals['_OBJECTREFERENCE']._serialized_start=417
+  _globals['_OBJECTREFERENCE']._serialized_end=568
+  _globals['_SOURCELOCATOR']._serialized_start=570
+  _globals['_SOURCELOCATOR']._serialized_end=616
+  _globals['_JOBLIMITS']._serialized_start=618
+  _globals['_JOBLIMITS']._serialized_end=706
+  _globals['_JOBRESULT']._serialized_start=709
+  _globals['_JOBRESULT']._serialized_end=922
 # @@protoc_insertion_point(module_scope)

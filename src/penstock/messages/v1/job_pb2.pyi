@@ -104,7 +104,7 @@ Global___Job: _TypeAlias = Job  # noqa: Y015
 
 @_typing.final
 class ObjectReference(_message.Message):
-    """A payload in the component's own bucket."""
+    """A payload in the component's own bucket, sealed under the job's payload_key."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -113,11 +113,17 @@ class ObjectReference(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
     MEDIA_TYPE_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
     bucket: _builtins.str
     name: _builtins.str
     size_bytes: _builtins.int
     sha256: _builtins.str
+    """Of the plain bytes, in hex."""
     media_type: _builtins.str
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """When it is gone."""
+
     def __init__(
         self,
         *,
@@ -126,10 +132,11 @@ class ObjectReference(_message.Message):
         size_bytes: _builtins.int = ...,
         sha256: _builtins.str = ...,
         media_type: _builtins.str = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "media_type", b"media_type", "name", b"name", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "expires_at", b"expires_at", "media_type", b"media_type", "name", b"name", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

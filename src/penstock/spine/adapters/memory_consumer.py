@@ -1,4 +1,4 @@
-"""A durable consumer in memory: leases, redelivery, windows, and work shared between subscriptions."""
+"""A durable consumer in memory: leases, redelivery, windows, work shared between subscriptions, or pinned to one."""
 
 import asyncio
 import collections
@@ -25,7 +25,7 @@ class Lease:
 class MemoryDelivery:
     """One message in the hands of one subscription (None when browsed: nothing to settle)."""
 
-    __slots__ = ("_settled", "_stored", "_subscription", "consumer", "deliveries", "stream")
+    __slots__ = ("_settled", "_stored", "_subscription", "consumer", "deliveries", "session", "stream")
 
     def __init__(
         self,
@@ -38,16 +38,12 @@ class MemoryDelivery:
     ) -> None:
         self._stored, self._subscription, self._settled = stored, subscription, subscription is None
         self.stream, self.consumer, self.deliveries = stream, consumer, deliveries
+        self.session = subscription.session if subscription is not None else 0
 
     @property
     def subject(self) -> str:
         """The subject it was published under."""
         return self._stored.subject
-
-    @property
-    def session(self) -> int:
-        """Grows when an older message may be in other hands."""
-        return 1
 
     @property
     def sequence(self) -> int:
@@ -103,13 +99,14 @@ class MemorySubscription:
     ) -> None:
         self._durable, self._receive, self._window = durable, receive, window
         self._held = 0
-        self._paused, self._closed, self._online = False, False, online
+        self._paused, self._closed, self.online = False, False, online
         self._unsaid: list[Callable[[MemoryDurable], None]] = []
+        self.session = 1
 
     @property
     def free(self) -> bool:
         """Whether it may be handed another delivery."""
-        return self._online and not self._paused and not self._closed and self._held < self._window
+        return self.online and not self._paused and not self._closed and self._held < self._window
 
     def hand_over(self, delivery: MemoryDelivery) -> None:
         """Give it a delivery."""
@@ -118,7 +115,7 @@ class MemorySubscription:
 
     def tell(self, say: "Callable[[MemoryDurable], None]") -> None:
         """Say something to the durable, now or once the server is back."""
-        if self._online:
+        if self.online:
             say(self._durable)
         else:
             self._unsaid.append(say)
@@ -131,11 +128,13 @@ class MemorySubscription:
 
     def go_offline(self) -> None:
         """The connection is lost."""
-        self._online = False
+        self.online = False
+        self._durable.miss(self)
 
     def go_online(self) -> None:
         """The connection is back: say what could not be said, then go on."""
-        self._online = True
+        self.session += not self.online
+        self.online = True
         unsaid, self._unsaid = self._unsaid, []
         for say in unsaid:
             say(self._durable)
@@ -155,6 +154,7 @@ class MemorySubscription:
         self._closed = True
         with contextlib.suppress(ValueError):
             self._durable.subscriptions.remove(self)
+        self._durable.release(self)
 
 
 class MemoryDurable:
@@ -175,19 +175,35 @@ class MemoryDurable:
         self._again: collections.deque[int] = collections.deque()
         self._check_at_s = math.inf
         self._woken = False
+        self._owner: MemorySubscription | None = None
 
     @property
     def backlog(self) -> tuple[int, int]:
         """How many it has not handed out yet, and how many are un-acked."""
-        return sum(1 for _ in self._source.after(self._position, self.policy.filter)), len(self._leases)
+        return sum(1 for _ in self._source.after(self._position, self.policy.filters)), len(self._leases)
 
     @property
     def floor(self) -> int:
         """The sequence up to which everything is settled."""
         return min(self._leases, default=self._position + 1) - 1
 
-    def release(self) -> None:
-        """Take the pin from whoever has it."""
+    def release(self, owner: MemorySubscription | None = None) -> None:
+        """Take the pin from whoever has it, or from `owner` if that is who."""
+        if self._owner is not None and owner in (None, self._owner):
+            self._owner = None
+            self.wake()
+
+    def miss(self, subscription: MemorySubscription) -> None:
+        """A subscription is silent; as the owner it loses the pin unless it is back in time."""
+        if subscription is not self._owner:
+            return
+        session = subscription.session
+
+        def give_up() -> None:
+            if not subscription.online and subscription.session == session:
+                self.release(subscription)
+
+        self._alarm.at(self._clock.monotonic() + self.policy.pin_timeout_s, give_up)
 
     def wake(self) -> None:
         """Hand out what can be, soon: never from inside the call that made it possible."""
@@ -245,6 +261,7 @@ class MemoryDurable:
             lease.deliveries += 1
             lease.held = True
             self._lapse_at(lease, self._clock.monotonic() + self.policy.ack_wait_s)
+            self._pin(subscription)
             subscription.hand_over(
                 MemoryDelivery(
                     stored,
@@ -255,8 +272,16 @@ class MemoryDurable:
                 )
             )
 
+    def _pin(self, subscription: MemorySubscription) -> None:
+        """Who is handed the first message of a durable that nobody owns is its owner from then on."""
+        if self.policy.pin_timeout_s and self._owner is None:
+            self._owner = subscription
+            subscription.session += 1
+
     def _next_free(self) -> MemorySubscription | None:
-        """The subscription whose turn it is, so that several share the work."""
+        """The subscription whose turn it is, so that several share the work; of a pinned durable, its owner only."""
+        if self._owner is not None:
+            return self._owner if self._owner.free else None
         for _ in range(len(self.subscriptions)):
             self.subscriptions.rotate(-1)
             if self.subscriptions[-1].free:
@@ -272,6 +297,6 @@ class MemoryDurable:
             self._leases.pop(sequence, None)
         if len(self._leases) >= self.policy.max_ack_pending:
             return None
-        found = next(self._source.after(self._position, self.policy.filter), None)
+        found = next(self._source.after(self._position, self.policy.filters), None)
         self._position = self._source.last_sequence if found is None else found.sequence
         return found

@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -47,7 +47,13 @@ class MemoryStream:
         """Where it is."""
         self.expire()
         first = next(iter(self.messages), self.last_sequence + 1)
-        return ports.StreamState(self._created, first, self.last_sequence, len(self.messages), self._size_bytes)
+        oldest = self.messages[first].at if self.messages else None
+        return ports.StreamState(self._created, first, self.last_sequence, len(self.messages), self._size_bytes, oldest)
+
+    def first_since(self, moment: datetime) -> int:
+        """The lowest sequence stored at that moment or later."""
+        self.expire()
+        return next((one.sequence for one in self.messages.values() if one.at >= moment), self.last_sequence + 1)
 
     def takes(self, subject: str) -> bool:
         """Whether messages under this subject are stored here."""
@@ -87,6 +93,12 @@ class MemoryStream:
         while self.messages and self._size_bytes + size_bytes > limit:
             self.remove(next(iter(self.messages)))
 
+    def shrink(self) -> None:
+        """Drop what a lower limit leaves no room for."""
+        if self.policy.discard == "old":
+            self._make_room(0)
+        self.expire()
+
     def remove(self, sequence: int) -> None:
         """Forget one message; one that is gone already is fine."""
         gone = self.messages.pop(sequence, None)
@@ -108,10 +120,10 @@ class MemoryStream:
                 break
             del self._seen[message_id]
 
-    def after(self, sequence: int, filter: str) -> Iterator[Stored]:
-        """The messages behind a sequence that a filter lets through, in order."""
+    def after(self, sequence: int, filters: Iterable[str]) -> Iterator[Stored]:
+        """The messages behind a sequence that one of the filters lets through, in order."""
         self.expire()
         for number in range(sequence + 1, self.last_sequence + 1):
             stored = self.messages.get(number)
-            if stored is not None and stream.covers(filter, stored.subject):
+            if stored is not None and any(stream.covers(pattern, stored.subject) for pattern in filters):
                 yield stored

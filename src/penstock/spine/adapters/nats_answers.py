@@ -18,6 +18,9 @@ from penstock.spine import ports
 STREAM_NOT_FOUND: Final = 10059
 CONSUMER_NOT_FOUND: Final = 10014
 NO_MESSAGE: Final = 10037
+NO_SERVERS: Final = 10005
+OFFLINE: Final = "peer offline"
+"""What the cluster says besides when there would be servers enough if all of them were up."""
 WRONG_LAST_SEQUENCE: Final = (10071, 10164)
 
 _REJECTED: Final = {
@@ -28,11 +31,15 @@ _REJECTED: Final = {
     10065: "stream_refused",
     10074: "stream_refused",
     10052: "stream_refused",
+    NO_SERVERS: "stream_refused",
+    10149: "no_consumer",
     10148: "consumer_exists",
     10100: "consumer_refused",
     10101: "consumer_refused",
     10099: "consumer_refused",
     10084: "not_browsable",
+    10160: "not_pinned",
+    10134: "not_browsable",
     10054: "too_large",
     10060: "wrong_stream",
     **dict.fromkeys(WRONG_LAST_SEQUENCE, "revision_conflict"),
@@ -93,13 +100,28 @@ def result(body: bytes) -> dict[str, Any]:
 def stream_state(info: dict[str, Any]) -> ports.StreamState:
     """Where a stream is, from what the server says about it."""
     state = info["state"]
+    cluster: dict[str, Any] = info.get("cluster") or {}
     return ports.StreamState(
         created=_moment(info["created"]),
         first=int(state["first_seq"]),
         last=int(state["last_seq"]),
         messages=int(state["messages"]),
         size_bytes=int(state["bytes"]),
+        oldest=_moment(state["first_ts"]) if state["messages"] else None,
+        leader=cluster.get("leader", ""),
+        peers=tuple(
+            ports.Peer(peer["name"], bool(peer.get("current")) and not peer.get("offline"), int(peer.get("lag", 0)))
+            for peer in cluster.get("replicas") or ()
+        ),
+        moving=_moving(cluster),
     )
+
+
+def _moving(cluster: Mapping[str, Any]) -> str:
+    """What is being done about a stream's copies; a cluster has `desired` (since 2.15) until all of it is done."""
+    if "desired" in cluster:
+        return cluster["desired"].get("status", {}).get("description", "choosing servers")
+    return "" if not cluster or cluster.get("leader") else "electing a leader"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -153,6 +175,8 @@ def reaction(error: ApiError) -> errors.PenstockError:
     detail = f"JetStream: {error.description} ({error.err_code})"
     if error.err_code in _UNAVAILABLE:
         return errors.Unavailable(_UNAVAILABLE[error.err_code], detail, after_s=5.0)
+    if error.err_code == NO_SERVERS and OFFLINE in error.description:
+        return errors.Unavailable("servers_away", detail, after_s=5.0)
     if error.err_code in _REJECTED:
         code = _REJECTED[error.err_code]
         return errors.Rejected(code, detail, status=_STATUS.get(code, 400))

@@ -38,14 +38,6 @@ class Calls:
 
         return await self._persist(attempt, timeout_s)
 
-    async def ask(self, subject: str) -> Msg:
-        """One idempotent question with an answer of any kind. Raises Unavailable when time is over."""
-
-        async def attempt(try_s: float) -> Msg:
-            return await self._heard(subject, b"", try_s)
-
-        return await self._persist(attempt)
-
     async def _heard(self, subject: str, body: bytes, try_s: float) -> Msg:
         answer = await self.link.call(subject, body, timeout_s=try_s)
         if nats_link.status(answer) == NOBODY:
@@ -62,12 +54,12 @@ class Calls:
             answer = await self.link.call(subject, body, timeout_s=try_s, headers=headers)
             if not nats_link.status(answer):
                 return nats_answers.published(answer.data)
-            await self._check_taken(subject, try_s)
+            await self.check_taken(subject, try_s)
             raise errors.Unavailable("no_leader", "the stream does not answer")
 
         return await self._persist(attempt)
 
-    async def _check_taken(self, subject: str, timeout_s: float) -> None:
+    async def check_taken(self, subject: str, timeout_s: float) -> None:
         """Nobody took a message: because no stream does (Rejected), or because its leader is away for now (return)."""
         names = await self.api("STREAM.NAMES", {"subject": subject}, timeout_s=timeout_s)
         if not names.get("streams"):
@@ -95,11 +87,28 @@ class Calls:
 
     async def create_consumer(self, stream: str, config: Mapping[str, Any]) -> dict[str, Any]:
         """Make a consumer, never change one: the same again is fine. Raises Rejected `consumer_exists` else."""
-        request = {"stream_name": stream, "config": config, "action": "create"}
+        return await self._see_to_consumer("create", stream, config)
+
+    async def update_consumer(self, stream: str, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Change a consumer, never make one. Raises Rejected `no_consumer`, `consumer_refused`."""
+        return await self._see_to_consumer("update", stream, config)
+
+    async def _see_to_consumer(self, action: str, stream: str, config: Mapping[str, Any]) -> dict[str, Any]:
+        request = {"stream_name": stream, "config": config, "action": action}
         subject = f"CONSUMER.CREATE.{stream}.{config['name']}"
         return await self.api(
             f"{subject}.{config['filter_subject']}" if "filter_subject" in config else subject, request
         )
+
+    async def stream_names(self) -> list[str]:
+        """Every stream, page by page."""
+        found: list[str] = []
+        while True:
+            page = await self.api("STREAM.NAMES", {"offset": len(found)})
+            names = cast("list[str]", page.get("streams") or [])
+            found += names
+            if not names or len(found) >= page.get("total", 0):
+                return found
 
     async def consumer_infos(self, stream: str) -> list[dict[str, Any]]:
         """Every durable of a stream, page by page. Raises Rejected `no_stream`."""
@@ -110,3 +119,27 @@ class Calls:
             found += consumers
             if not consumers or len(found) >= page.get("total", 0):
                 return [info for info in found if info["config"].get("durable_name")]
+
+    async def floor(self, stream: str, info: Mapping[str, Any]) -> int:
+        """The sequence up to which everything of a durable is settled, from what the server said about it.
+
+        The server's own floor moves when something is acknowledged. With nothing un-acked it is where delivery is, and
+        between it and the first un-acked message may stand any number of messages that the filter does not let through.
+        """
+        floor, delivered = int(info["ack_floor"]["stream_seq"]), int(info["delivered"]["stream_seq"])
+        if info["num_ack_pending"] == 0:
+            return max(floor, delivered)
+        config = info["config"]
+        filters = config.get("filter_subjects") or [config.get("filter_subject", ">")]
+        found = await asyncio.gather(*(self._first_behind(stream, floor, pattern) for pattern in filters))
+        return max(floor, min((sequence for sequence in found if sequence), default=0) - 1)
+
+    async def _first_behind(self, stream: str, sequence: int, pattern: str) -> int:
+        """The sequence of the first message behind another that a pattern lets through; 0 without any."""
+        try:
+            found = await self.api(f"STREAM.MSG.GET.{stream}", {"seq": sequence + 1, "next_by_subj": pattern})
+        except errors.Rejected as error:
+            if error.code != "no_message":
+                raise
+            return 0
+        return int(found["message"]["seq"])

@@ -11,15 +11,16 @@ from typing import Any, Final
 from penstock.base import context as contexts
 from penstock.base import errors
 from penstock.spine import ports
-from penstock.spine.adapters import acceptance, nats_browse, nats_link, nats_policies
-from penstock.spine.adapters.nats_calls import API, Calls
+from penstock.spine.adapters import acceptance, nats_answers, nats_browse, nats_policies
+from penstock.spine.adapters.nats_calls import Calls
+from penstock.spine.plane import link
 
 OPERATION: Final = "KV-Operation"
 MARKER: Final = "Nats-Marker-Reason"
 EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
 
 
-async def open_bucket(calls: Calls, bucket: str, *, history: int, max_age_s: float) -> "NatsKeyValue":
+async def open_bucket(calls: Calls, plane: link.Link, bucket: str, *, history: int, max_age_s: float) -> "NatsKeyValue":
     """The bucket, made when it is missing. Raises Rejected `bad_bucket`."""
     acceptance.bucket(bucket)
     if not 1 <= history <= 64:
@@ -30,9 +31,19 @@ async def open_bucket(calls: Calls, bucket: str, *, history: int, max_age_s: flo
     except errors.Rejected as missing:
         if missing.code != "no_stream":
             raise
-        with contextlib.suppress(errors.Rejected):  # somebody else made it meanwhile, with other limits
-            await calls.api(f"STREAM.CREATE.{name}", _config(bucket, history, max_age_s))
-    return NatsKeyValue(calls, bucket)
+        await _make(calls, _config(bucket, history, max_age_s))
+    return NatsKeyValue(calls, plane, bucket)
+
+
+async def _make(calls: Calls, config: Mapping[str, Any]) -> None:
+    """Make the bucket with copies on three servers; one server refuses that, and keeps the only copy."""
+    for copies in (3, 1):
+        try:
+            await calls.api(f"STREAM.CREATE.{config['name']}", {**config, "num_replicas": copies})
+            return
+        except errors.Rejected as refused:
+            if refused.code != "stream_refused":  # somebody else made it meanwhile, with other limits
+                return
 
 
 def _config(bucket: str, history: int, max_age_s: float) -> dict[str, Any]:
@@ -45,7 +56,6 @@ def _config(bucket: str, history: int, max_age_s: float) -> dict[str, Any]:
         "duplicate_window": nats_policies.nanoseconds(window_s),
         "discard": "new",
         "storage": "file",
-        "num_replicas": 1,
         "allow_rollup_hdrs": True,
         "deny_delete": True,
         "allow_direct": True,
@@ -55,8 +65,9 @@ def _config(bucket: str, history: int, max_age_s: float) -> dict[str, Any]:
 class NatsKeyValue:
     """One bucket."""
 
-    def __init__(self, calls: Calls, bucket: str) -> None:
-        self._calls, self._stream, self._prefix = calls, f"KV_{bucket}", f"$KV.{bucket}."
+    def __init__(self, calls: Calls, plane: link.Link, bucket: str) -> None:
+        self._calls, self._plane = calls, plane
+        self._stream, self._prefix = f"KV_{bucket}", f"$KV.{bucket}."
 
     async def get(self, key: str) -> ports.Entry | None:
         """The latest entry, or None."""
@@ -66,14 +77,16 @@ class NatsKeyValue:
     async def _latest(self, key: str) -> ports.Entry | None:
         """The latest entry, a deletion included."""
         acceptance.key(key)
-        answer = await self._calls.ask(f"{API}.DIRECT.GET.{self._stream}.{self._prefix}{key}")
-        code = nats_link.status(answer)
-        if code == "404":
+        # Any copy answers a direct read, and may be behind; this asks the leader.
+        asked = {"last_by_subj": f"{self._prefix}{key}"}
+        try:
+            found = await self._calls.api(f"STREAM.MSG.GET.{self._stream}", asked)
+        except errors.Rejected as error:
+            if error.code != "no_message":
+                raise
             return None
-        if code:
-            raise errors.Unavailable("key_value", f"the bucket does not answer ({code})")
-        headers = answer.headers or {}
-        return _entry(key, answer.data, headers, int(headers["Nats-Sequence"]))
+        stored = nats_answers.stored(self._stream, found["message"])
+        return _entry(key, stored.body, stored.headers, stored.sequence)
 
     async def put(self, key: str, value: bytes) -> int:
         """Write whatever is there."""
@@ -115,10 +128,13 @@ class NatsKeyValue:
 
     async def watch(self) -> AsyncGenerator[ports.Entry | None]:
         """Every current entry, then None once, then every change."""
-        reader = nats_browse.OrderedReader(self._calls, self._stream, f"{self._prefix}>")
+        reader = nats_browse.OrderedReader(self._calls, self._plane, self._stream, f"{self._prefix}>")
         try:
-            pending = await reader.open_latest()
-            while pending:
+            newest, pending = await self._newest(), await reader.open_latest()
+            if not pending and newest:
+                newest = await self._newest()  # it may have been forgotten in between
+            # The copy that is read may be behind the leader.
+            while pending or reader.position < newest:
                 delivery = await reader.next()
                 pending = delivery.pending
                 entry = self._read(delivery.subject, delivery.body, delivery.headers, delivery.sequence)
@@ -130,6 +146,11 @@ class NatsKeyValue:
                 yield self._read(delivery.subject, delivery.body, delivery.headers, delivery.sequence)
         finally:
             await reader.close()
+
+    async def _newest(self) -> int:
+        """The sequence of the newest entry; 0 without any."""
+        state = await self._calls.stream_state(self._stream)
+        return int(state["last_seq"]) if state["messages"] else 0
 
     def _read(self, subject: str, value: bytes, headers: Mapping[str, str], revision: int) -> ports.Entry:
         return _entry(subject.removeprefix(self._prefix), value, headers, revision)

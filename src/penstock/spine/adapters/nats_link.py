@@ -6,19 +6,20 @@ its parts when the connection is gone and when another one stands, whichever cli
 """
 
 import asyncio
+import base64
 import contextlib
-import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, Protocol
-from urllib.parse import unquote, urlsplit
+from typing import Any, Final, Protocol
 
 import nats.errors
-from nats.aio.client import Client
+from nats.aio.client import Client, Srv
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from penstock.base import errors, tasks, telemetry
 from penstock.spine.adapters import nats_replies
+from penstock.spine.plane import carrier
+from penstock.spine.plane.address import Address, Signer
 
 RECONNECT_WAIT_S: Final = 0.25
 CONNECT_TIMEOUT_S: Final = 2
@@ -32,53 +33,34 @@ HANG_UP_S: Final = 3.0
 
 _log = telemetry.logger("spine.nats")
 
-reconnects = telemetry.counter(
-    "penstock_spine_reconnects_total",
-    meaning="The connection to NATS was lost and came back.",
-    remedy="Now and then is normal. A steady rate: look at the NATS server's log and the network.",
-)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Address:
-    """Where and as whom to connect: servers of one cluster as URLs without credentials. Never shows a secret."""
-
-    servers: tuple[str, ...]
-    user: str = dataclasses.field(default="", repr=False)
-    password: str = dataclasses.field(default="", repr=False)
-    name: str = "penstock"
-
-    def __str__(self) -> str:
-        return ",".join(self.servers)
-
-
-def address(urls: str, *, user: str = "", password: str = "", name: str = "penstock") -> Address:
-    """Read `nats://user:password@host:port` (or `tls://`), several separated by commas; percent-encoding is undone.
-
-    Credentials that are given apart come before those of a URL. Raises Rejected `nats_url` without repeating it.
-    """
-    servers: list[str] = []
-    for url in urls.split(","):
-        try:
-            parts = urlsplit(url.strip() if "://" in url else f"nats://{url.strip()}")
-            port = parts.port or 4222
-        except ValueError:
-            parts, port = urlsplit(""), 0
-        if parts.scheme not in {"nats", "tls"} or not parts.hostname or parts.path.strip("/"):
-            raise errors.Rejected(
-                "nats_url", "the address of a NATS server looks like nats://user:password@host:4222", field="nats_url"
-            )
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        servers.append(f"{parts.scheme}://{host}:{port}")
-        user, password = user or unquote(parts.username or ""), password or unquote(parts.password or "")
-    return Address(tuple(servers), user, password, name)
-
 
 class Connection(Client):
     """nats-py's client, with a way to stop a subscription and still receive what is on its way.
 
     Its own `drain` writes the PING that it waits for ahead of the UNSUB that it has queued, and so ends too early.
     """
+
+    _secure = False
+
+    def identify(self, address: Address) -> None:
+        """Be the user of this nkey, and say nothing in clear where TLS is asked for: nats-py has no word for either."""
+        signer = address.credentials.signer
+        self._public_nkey = signer.public_key if signer else None
+        self._secure = address.tls is not None
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        if self._secure and initial_connection:
+            if not info.get("tls_required") and not info.get("tls_available"):
+                raise nats.errors.Error("nats: the server does not speak TLS")
+            info["tls_required"] = True
+        await super()._process_info(info, initial_connection=initial_connection)
+
+    async def _connect_to_server(self, s: Srv) -> None:
+        # nats-py forgets the socket of an attempt that failed, and of one whose TLS never said goodbye.
+        left = getattr(self._transport, "_bare_io_writer", None)
+        if left is not None:
+            left.transport.abort()
+        await super()._connect_to_server(s)
 
     async def stop_delivery(self, subscription: Subscription) -> None:
         """Tell the server to send nothing more to a subscription; what arrives is still received."""
@@ -108,7 +90,7 @@ class Link:
         self.ready = asyncio.Event()
         self.closed = False
         self._parts: dict[Part, None] = {}
-        self._replies = nats_replies.Replies()
+        self._replies = nats_replies.Replies(address.inbox_prefix)
         self._tasks = tasks.Tasks()
         self._told = False
         self._connections = 0
@@ -138,7 +120,7 @@ class Link:
                 raise errors.Rejected(
                     "nats_auth",
                     f"NATS at {self.address} refuses the credentials",
-                    hint="Check the user and password of PENSTOCK_NATS_URL.",
+                    hint="Check the user and password (or token, or nkey) of PENSTOCK_NATS_URL.",
                     status=401,
                 )
             raise errors.Unavailable(
@@ -169,18 +151,24 @@ class Link:
             await self._lost(client)
 
         async def on_reconnected() -> None:
-            reconnects.inc()
+            carrier.reconnects.inc()
             await self._found(client)
 
         async def on_closed() -> None:
             if client is self.client and not self.closed and self._refused is None:
                 await self._begin_again(client)
 
+        credentials = self.address.credentials
+        client.identify(self.address)
         await client.connect(
             list(self.address.servers),
-            user=self.address.user if self.address.password else None,
-            password=self.address.password or None,
-            token=None if self.address.password else self.address.user or None,
+            user=credentials.user or None,
+            password=credentials.password or None,
+            token=credentials.token or None,
+            signature_cb=None if credentials.signer is None else _signature(credentials.signer),
+            tls=self.address.tls,
+            tls_handshake_first=self.address.tls_first,
+            inbox_prefix=self.address.inbox_prefix,
             name=self.address.name,
             max_reconnect_attempts=-1,
             reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]
@@ -350,6 +338,10 @@ async def _hang_up(client: Connection) -> None:
     with contextlib.suppress(nats.errors.Error, OSError, TimeoutError, RuntimeError):
         async with asyncio.timeout(HANG_UP_S):
             await client.close()
+
+
+def _signature(signer: Signer) -> Callable[[str], bytes]:
+    return lambda nonce: base64.b64encode(signer.sign(nonce.encode()))
 
 
 def status(message: Msg) -> str:

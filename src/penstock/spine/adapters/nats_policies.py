@@ -63,6 +63,14 @@ def consumer_config(policy: consumer.ConsumerPolicy) -> dict[str, Any]:
     }
 
 
+def changed_consumer(there: Mapping[str, Any], policy: consumer.ConsumerPolicy) -> dict[str, Any]:
+    """An existing durable's configuration with this policy's filter, lease, limits and pin; where it began stays."""
+    ours = ("filter_subject", "filter_subjects", "priority_groups", "priority_policy", "priority_timeout")
+    kept = {name: value for name, value in there.items() if name not in ours}
+    begun = {name: there[name] for name in ("deliver_policy", "replay_policy") if name in there}
+    return kept | consumer_config(policy) | begun
+
+
 def _pinned(timeout_s: float) -> dict[str, Any]:
     """One client at a time gets messages (ADR-42, "pinned client").
 

@@ -20,15 +20,16 @@ SWEEP_S: Final = 0.05
 class Replies:
     """The answers that are awaited, by the last token of the subject they come to."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "_INBOX") -> None:
         self.inbox = ""
+        self._prefix = prefix
         self._waiting: dict[str, tuple[asyncio.Future[Msg], float]] = {}
         self._numbers = itertools.count()
         self._sweeping = False
 
     def renew(self) -> str:
         """Move to a new inbox, for a new connection; returns the pattern to subscribe to."""
-        self.inbox = f"_INBOX.{secrets.token_hex(11)}"
+        self.inbox = f"{self._prefix}.{secrets.token_hex(11)}"
         return f"{self.inbox}.*"
 
     def expect(self, timeout_s: float) -> tuple[str, asyncio.Future[Msg]]:

@@ -7,6 +7,7 @@ several processes' worth of clients, can be played in one event loop. Time is th
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from datetime import datetime
 from typing import Final
 
 from penstock.base import clock as clocks
@@ -65,6 +66,12 @@ class MemoryServer:
             raise errors.Rejected("stream_refused", "more than one replica needs a cluster")
         self.streams[policy.name] = memory_stream.MemoryStream(policy, self.clock)
 
+    def delete_stream(self, name: str) -> None:
+        """Forget a stream and its durables, as somebody with the tools of the server may do."""
+        self.find_stream(name)
+        del self.streams[name]
+        self.durables = {key: durable for key, durable in self.durables.items() if key[0] != name}
+
     def update_stream(self, policy: stream.StreamPolicy) -> None:
         """Give a stream another policy. Raises Rejected `no_stream`, `stream_refused`."""
         existing = self.find_stream(policy.name)
@@ -73,6 +80,15 @@ class MemoryServer:
         if policy.replicas > 1:
             raise errors.Rejected("stream_refused", "more than one replica needs a cluster")
         existing.policy = policy
+        existing.shrink()
+
+    def update_durable(self, policy: consumer.ConsumerPolicy) -> None:
+        """Give a durable another policy. Raises Rejected `no_stream`, `no_consumer`, `consumer_refused`."""
+        existing = self.find_durable(policy.stream, policy.name)
+        if self.find_stream(policy.stream).policy.retention == "workqueue":
+            self._check_shares_nothing(policy)
+        existing.policy = policy
+        existing.wake()
 
     def create_durable(self, policy: consumer.ConsumerPolicy) -> None:
         """Make a durable; the same again is fine. Raises Rejected `consumer_exists` or `consumer_refused`."""
@@ -82,13 +98,15 @@ class MemoryServer:
                 raise errors.Rejected("consumer_exists", f"consumer {policy.name} exists with another configuration")
             return
         if source.policy.retention == "workqueue":
-            others = [d.policy for (name, _), d in self.durables.items() if name == policy.stream]
-            if policy.deliver_new or any(overlap(other.filter, policy.filter) for other in others):
-                raise errors.Rejected(
-                    "consumer_refused", "consumers of a work queue take everything and share no subject"
-                )
+            self._check_shares_nothing(policy)
         durable = memory_consumer.MemoryDurable(policy, source, self.clock, self.alarm)
         self.durables[policy.stream, policy.name] = durable
+
+    def _check_shares_nothing(self, policy: consumer.ConsumerPolicy) -> None:
+        rivals = [d.policy for (of, name), d in self.durables.items() if of == policy.stream and name != policy.name]
+        shares = any(overlap(a, b) for other in rivals for a in other.filters for b in policy.filters)
+        if policy.deliver_new or shares:
+            raise errors.Rejected("consumer_refused", "consumers of a work queue take everything and share no subject")
 
     def store(self, message: ports.Outgoing) -> ports.Published:
         """Keep a message in the stream that takes its subject. Raises Rejected `no_stream`."""
@@ -201,6 +219,21 @@ class MemorySpine:
         await self._online()
         self.server.update_stream(policy)
 
+    async def update_consumer(self, policy: consumer.ConsumerPolicy) -> None:
+        """Give an existing durable another filter, lease, limit or pin."""
+        await self._online()
+        self.server.update_durable(policy)
+
+    async def stream_names(self) -> list[str]:
+        """Every stream there is, sorted."""
+        await self._online()
+        return sorted([*self.server.streams, *(f"KV_{bucket}" for bucket in self.server.buckets)])
+
+    async def first_since(self, stream: str, moment: datetime) -> int:
+        """The lowest sequence stored at that moment or later."""
+        await self._online()
+        return self.server.find_stream(stream).first_since(moment)
+
     async def stream_state(self, name: str) -> ports.StreamState | None:
         """Where the stream is; None when there is none."""
         await self._online()
@@ -241,9 +274,10 @@ class MemorySpine:
     async def publish(self, message: ports.Outgoing, *, on: int | None = None) -> ports.Published:
         """Store a message in its stream."""
         acceptance.message(message, self.server.payload_limit_bytes)
-        if on is not None and on != self.connection:
+        if on is None:
+            await self._online()
+        elif on != self.connection or not self.connected:
             raise errors.Unavailable("disconnected", f"connection {on} is gone")
-        await self._online()
         return self.server.store(message)
 
     async def consume(
@@ -269,7 +303,7 @@ class MemorySpine:
         while True:
             await self._wait_online()
             changed = source.changed
-            for stored in source.after(position, filter):
+            for stored in source.after(position, (filter,)):
                 position = stored.sequence
                 yield memory_consumer.MemoryDelivery(stored, stream=stream)
                 await self._wait_online()

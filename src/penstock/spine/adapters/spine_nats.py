@@ -1,22 +1,36 @@
-"""The transport on NATS JetStream, over nats-py: one connection, endless reconnection, errors by their reaction."""
+"""The transport on NATS JetStream: what is frequent goes over our own data plane, the rest over nats-py.
 
+Publishing, consuming, signals and requests are `plane`; administration, browsing's consumers and buckets are
+`nats_calls`. Both connect for ever, and errors are named by their reaction.
+"""
+
+import asyncio
+import contextlib
+import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from penstock.base import errors, telemetry
-from penstock.spine import consumer, ports, stream
+from penstock.spine import consumer, ports, settings, stream
 from penstock.spine.adapters import (
     acceptance,
+    nats_access,
     nats_answers,
     nats_browse,
     nats_calls,
-    nats_consume,
     nats_keyvalue,
     nats_link,
     nats_policies,
-    nats_signals,
+    nats_publish,
 )
+from penstock.spine.plane import address as addresses
+from penstock.spine.plane import consume, listen
+from penstock.spine.plane import link as links
+from penstock.spine.plane.address import Address
+
+FLUSH_S: Final = 2.0
+"""How long hanging up waits for the server to deal with what was written."""
 
 _log = telemetry.logger("spine.nats")
 
@@ -24,15 +38,24 @@ _log = telemetry.logger("spine.nats")
 class NatsSpine:
     """One client of a NATS server with JetStream. Made by `connect`; `deadline_s` is how long a call waits."""
 
-    def __init__(self, link: nats_link.Link, *, deadline_s: float = 15.0) -> None:
-        self._link = link
-        self._calls = nats_calls.Calls(link, deadline_s)
+    def __init__(self, plane: links.Link, control: nats_link.Link, *, deadline_s: float = 15.0) -> None:
+        self._plane, self._control = plane, control
+        self._calls = nats_calls.Calls(control, deadline_s)
+        self._publisher = nats_publish.Publisher(plane, self._calls, deadline_s)
         self._deadline_s = deadline_s
+        self._receiving: weakref.WeakSet[ports.Subscription] = weakref.WeakSet()
+
+    @staticmethod
+    def address(
+        urls: str, chosen: settings.NatsSettings, *, user: str = "", password: str = "", name: str = "penstock"
+    ) -> Address:
+        """Where to connect, by the settings of an operator. Raises Rejected `nats_url` or `bad_setting`."""
+        return nats_access.address(urls, chosen, user=user, password=password, name=name)
 
     @classmethod
     async def connect(
         cls,
-        url: str,
+        url: str | Address,
         *,
         user: str = "",
         password: str = "",
@@ -40,34 +63,37 @@ class NatsSpine:
         wait_s: float | None = None,
         deadline_s: float = 15.0,
     ) -> "NatsSpine":
-        """Connect, however long it takes, or for `wait_s` seconds.
+        """Connect, however long it takes, or for `wait_s` seconds; to an address that holds its own credentials too.
 
         Raises Rejected `nats_auth` when the server refuses the credentials, `nats_url` for no address at all, and
         Unavailable `nats_unreachable` when `wait_s` is over.
         """
-        link = nats_link.Link(nats_link.address(url, user=user, password=password, name=name))
-        await link.open(wait_s=wait_s)
-        return cls(link, deadline_s=deadline_s)
+        there = _address(url, user=user, password=password, name=name)
+        plane, control = links.Link(there), nats_link.Link(there)
+        opened = await asyncio.gather(plane.open(wait_s=wait_s), control.open(wait_s=wait_s), return_exceptions=True)
+        failed = [error for error in opened if error is not None]
+        if failed:
+            await asyncio.gather(plane.close(), control.close())
+            raise failed[0]
+        return cls(plane, control, deadline_s=deadline_s)
 
     @classmethod
-    def connecting(cls, url: str, *, name: str = "penstock", deadline_s: float = 15.0) -> "NatsSpine":
+    def connecting(cls, url: str | Address, *, name: str = "penstock", deadline_s: float = 15.0) -> "NatsSpine":
         """A client that connects in the background, for a process that has other work to do meanwhile.
 
         Until a server answers, calls wait for their deadline as they do after a disconnection. Raises Rejected
         `nats_url`.
         """
-        link = nats_link.Link(nats_link.address(url, name=name))
-        link.open_later()
-        return cls(link, deadline_s=deadline_s)
+        there = _address(url, name=name)
+        plane, control = links.Link(there), nats_link.Link(there)
+        plane.open_later()
+        control.open_later()
+        return cls(plane, control, deadline_s=deadline_s)
 
     @property
     def connected(self) -> bool:
         """Whether a server answers right now."""
-        return self._link.ready.is_set()
-
-    @property
-    def _limit_bytes(self) -> int:
-        return self._link.payload_limit_bytes
+        return self._plane.connected and self._control.ready.is_set()
 
     async def describe_stream(self, name: str) -> stream.StreamPolicy | None:
         """The stream as it is, or None."""
@@ -95,8 +121,27 @@ class NatsSpine:
         await self._calls.create_consumer(policy.stream, nats_policies.consumer_config(policy))
 
     async def update_stream(self, policy: stream.StreamPolicy) -> None:
-        """Make an existing stream what its policy says."""
-        await self._calls.api(f"STREAM.UPDATE.{policy.name}", nats_policies.stream_config(policy))
+        """Make an existing stream what its policy says; what no policy speaks of (placement, tags) stays."""
+        there = (await self._calls.stream_info(policy.name))["config"]
+        await self._calls.api(f"STREAM.UPDATE.{policy.name}", there | nats_policies.stream_config(policy))
+
+    async def update_consumer(self, policy: consumer.ConsumerPolicy) -> None:
+        """Give an existing durable another filter, lease, limit or pin."""
+        there = (await self._consumer_info(policy.stream, policy.name))["config"]
+        await self._calls.update_consumer(policy.stream, nats_policies.changed_consumer(there, policy))
+
+    async def stream_names(self) -> list[str]:
+        """Every stream there is, sorted."""
+        return sorted(await self._calls.stream_names())
+
+    async def first_since(self, stream: str, moment: datetime) -> int:
+        """The lowest sequence stored at that moment or later."""
+        try:
+            found = await self._calls.api(f"STREAM.MSG.GET.{stream}", {"start_time": moment.isoformat()})
+        except errors.Rejected as error:
+            _nothing(error, "no_message")
+            return int((await self._calls.stream_state(stream))["last_seq"]) + 1
+        return int(found["message"]["seq"])
 
     async def stream_state(self, name: str) -> ports.StreamState | None:
         """Where the stream is; None when there is none."""
@@ -117,11 +162,14 @@ class NatsSpine:
 
     async def floor(self, stream: str, name: str) -> int:
         """The sequence up to which everything of the durable is settled."""
-        return int((await self._consumer_info(stream, name))["ack_floor"]["stream_seq"])
+        return await self._calls.floor(stream, await self._consumer_info(stream, name))
 
     async def release(self, stream: str, name: str) -> None:
         """Take the pin from whoever has it."""
-        await self._calls.api(f"CONSUMER.UNPIN.{stream}.{name}", {"group": nats_policies.PRIORITY_GROUP})
+        try:
+            await self._calls.api(f"CONSUMER.UNPIN.{stream}.{name}", {"group": nats_policies.PRIORITY_GROUP})
+        except errors.Rejected as error:
+            _nothing(error, "not_pinned")
 
     async def message(self, stream: str, sequence: int) -> ports.Delivery | None:
         """One message as the stream keeps it."""
@@ -139,14 +187,11 @@ class NatsSpine:
     @property
     def connection(self) -> int:
         """The number of the connection that publishes right now."""
-        return self._link.connection
+        return self._plane.connection
 
     async def publish(self, message: ports.Outgoing, *, on: int | None = None) -> ports.Published:
         """Store a message in its stream."""
-        acceptance.message(message, self._limit_bytes)
-        if on is not None and on != self.connection:
-            raise errors.Unavailable("disconnected", f"connection {on} is gone")
-        return await self._calls.store(message.subject, message.body, message.headers)
+        return await self._publisher.publish(message, on)
 
     async def consume(
         self, policy: consumer.ConsumerPolicy, receive: Callable[[ports.Delivery], None], *, window: int
@@ -157,8 +202,10 @@ class NatsSpine:
         async def restore(seen: datetime | None) -> None:
             await self._restore(policy, seen)
 
-        made = nats_consume.NatsSubscription(self._link, policy, receive, window=window, restore=restore)
-        await self._link.add(made)
+        made = consume.Consumption(
+            self._plane, policy, receive, window=window, restore=restore, group=nats_policies.PRIORITY_GROUP
+        )
+        self._receiving.add(made)
         return made
 
     async def _restore(self, policy: consumer.ConsumerPolicy, seen: datetime | None) -> None:
@@ -177,7 +224,7 @@ class NatsSpine:
     async def browse(self, stream: str, filter: str, *, after: int | None = None) -> AsyncGenerator[ports.Delivery]:
         """Read a stream without a durable."""
         acceptance.pattern(filter)
-        reader = nats_browse.OrderedReader(self._calls, stream, filter)
+        reader = nats_browse.OrderedReader(self._calls, self._plane, stream, filter)
         try:
             await reader.open(after=after)
             while True:
@@ -187,38 +234,57 @@ class NatsSpine:
 
     async def emit(self, signal: ports.Signal) -> None:
         """Send to whoever listens now."""
-        acceptance.signal(signal, self._limit_bytes)
-        await self._link.wait_ready(self._deadline_s)
-        await self._link.send(signal.subject, signal.body, reply=signal.reply, headers=signal.headers)
+        block = acceptance.signal(signal, self._plane.payload_limit_bytes)
+        if not self._plane.has_room:
+            await self._plane.wait_connected(self._deadline_s)
+            await self._plane.room(self._deadline_s)
+        self._plane.publish(signal.subject, signal.body, reply=signal.reply, headers_block=block)
 
     async def listen(
         self, subject: str, receive: Callable[[ports.Signal], Awaitable[None]], *, queue: str = ""
     ) -> ports.Subscription:
         """Call `receive` for every signal on a subject."""
         acceptance.pattern(subject)
-        await self._link.wait_ready(self._deadline_s)
-        made = nats_signals.NatsListener(self._link, subject, receive, queue)
-        await self._link.add(made)
+        await self._plane.wait_connected(self._deadline_s)
+        made = listen.Listener(self._plane, subject, receive, queue)
+        try:
+            await made.established(self._deadline_s)
+        except BaseException:
+            await made.close()
+            raise
+        self._receiving.add(made)
         return made
 
     async def request(self, signal: ports.Signal, *, timeout_s: float) -> ports.Signal:
         """Ask and wait for one answer."""
-        acceptance.signal(signal, self._limit_bytes)
-        answer = await self._link.call(signal.subject, signal.body, timeout_s=timeout_s, headers=signal.headers)
-        if nats_link.status(answer) == "503":
+        block = acceptance.signal(signal, self._plane.payload_limit_bytes)
+        until = asyncio.get_running_loop().time() + timeout_s
+        if not self._plane.connected:
+            await self._plane.wait_connected(timeout_s)
+            timeout_s = max(0.01, until - asyncio.get_running_loop().time())
+        answer = await self._plane.call(signal.subject, signal.body, timeout_s, headers_block=block)
+        if answer.status == nats_calls.NOBODY:
             raise errors.Unavailable("no_responders", f"nobody answers on {signal.subject}")
-        return nats_signals.of(answer)
+        return listen.signal_of(answer)
 
     async def key_value(self, bucket: str, *, history: int = 1, max_age_s: float = 0) -> ports.KeyValue:
         """Open a bucket."""
-        return await nats_keyvalue.open_bucket(self._calls, bucket, history=history, max_age_s=max_age_s)
+        return await nats_keyvalue.open_bucket(self._calls, self._plane, bucket, history=history, max_age_s=max_age_s)
 
     async def close(self) -> None:
         """Close what still receives, flush and hang up."""
-        for part in self._link.parts:
-            if isinstance(part, nats_consume.NatsSubscription | nats_signals.NatsListener):
-                await part.close()
-        await self._link.close()
+        await asyncio.gather(*(part.close() for part in list(self._receiving)))
+        if self._plane.connected:
+            with contextlib.suppress(errors.Unavailable):
+                await self._plane.barrier(FLUSH_S)
+        await asyncio.gather(self._plane.close(), self._control.close())
+
+
+def _address(where: str | Address, *, user: str = "", password: str = "", name: str) -> Address:
+    """An address that is one already, or one that is read."""
+    if isinstance(where, Address):
+        return where
+    return addresses.address(where, user=user, password=password, name=name)
 
 
 def _nothing(error: errors.Rejected, *codes: str) -> None:

@@ -1,11 +1,12 @@
-"""Conformance: streams and consumers are created or validated, told apart field by field, and never changed."""
+"""Conformance: streams and consumers are created or validated, told apart field by field, and changed when asked."""
 
 import dataclasses
+import datetime
 from collections.abc import Mapping
 from typing import Any, Final
 
 from penstock.spine import consumer, ports, provision, stream
-from penstock.spine.testing.bench import CONSUMER, STREAM, Bench, rejection, write
+from penstock.spine.testing.bench import CONSUMER, STREAM, Bench, Inbox, rejection, write
 
 STREAM_CHANGES: Final[Mapping[str, Any]] = {
     "subjects": ("tenant.*.letters.>", "tenant.*.parcels.>"),
@@ -129,11 +130,97 @@ class Administering:
 
     async def test_the_backlog_counts_what_waits_and_what_is_held(self, bench: Bench) -> None:
         spine, policy = await bench.letters()
-        assert await spine.backlog(STREAM.name, policy.name) == (0, 0)
+        await bench.expect_backlog(spine, policy.name, 0, 0)
         await write(spine, range(10))
-        assert await spine.backlog(STREAM.name, policy.name) == (10, 0)
+        await bench.expect_backlog(spine, policy.name, 10, 0)
         held: list[ports.Delivery] = []
         await spine.consume(policy, held.append, window=4)
         await bench.until(lambda: len(held) == 4)
-        assert await spine.backlog(STREAM.name, policy.name) == (6, 4)
+        await bench.expect_backlog(spine, policy.name, 6, 4)
         assert (await rejection(spine.backlog(STREAM.name, "nobody"))).code == "no_consumer"
+
+    async def test_an_existing_stream_becomes_what_its_policy_says(self, bench: Bench) -> None:
+        spine, _ = await bench.letters()
+        await write(spine, range(4))
+        changed = dataclasses.replace(
+            STREAM,
+            subjects=("tenant.*.letters.>", "tenant.*.parcels.>"),
+            max_age_s=1200.0,
+            max_bytes=32 << 20,
+            discard="new",
+            duplicate_window_s=60.0,
+        )
+        await spine.update_stream(changed)
+        found = await spine.describe_stream(STREAM.name)
+        assert found is not None
+        assert list(stream.differences(changed, found)) == list(stream.differences(found, changed)) == []
+        await bench.expect_backlog(spine, CONSUMER.name, 4, 0)
+        for field, value in (("retention", "workqueue"), ("replicas", 3)):
+            refused = await rejection(spine.update_stream(dataclasses.replace(changed, **{field: value})))
+            assert refused.code == "stream_refused", field
+        missing = dataclasses.replace(STREAM, name="PARCELS", subjects=("parcels",))
+        assert (await rejection(spine.update_stream(missing))).code == "no_stream"
+        assert await spine.describe_stream(STREAM.name) == found
+
+    async def test_a_lower_limit_drops_the_oldest_unless_the_stream_refuses_instead(self, bench: Bench) -> None:
+        spine, _ = await bench.letters(None)
+        await write(spine, range(10))
+        state = await spine.stream_state(STREAM.name)
+        assert state is not None
+        half = state.size_bytes // 2
+        await spine.update_stream(dataclasses.replace(STREAM, max_bytes=half, discard="new"))
+        assert (await spine.stream_state(STREAM.name)) == state
+        await spine.update_stream(dataclasses.replace(STREAM, max_bytes=half))
+        left = await spine.stream_state(STREAM.name)
+        assert left is not None
+        assert (left.first, left.last, left.messages) == (6, 10, 5)
+
+    async def test_an_existing_durable_changes_and_keeps_its_place(self, bench: Bench) -> None:
+        spine, policy = await bench.letters()
+        await write(spine, range(3))
+        inbox = Inbox()
+        subscription = await spine.consume(policy, inbox, window=3)
+        await bench.until(lambda: len(inbox) == 3)
+        await inbox.ack_all()
+        await subscription.close()
+        for field, value in CONSUMER_CHANGES.items():
+            policy = dataclasses.replace(policy, **{field: value})
+            await spine.update_consumer(policy)
+            found = await spine.describe_consumer(STREAM.name, policy.name)
+            assert found is not None
+            assert list(consumer.differences(policy, found)) == []
+        await write(spine, range(3, 5))
+        again = Inbox()
+        await spine.consume(policy, again, window=5)
+        await bench.until(lambda: len(again) == 2)
+        assert again.numbers == [3, 4]
+
+    async def test_what_is_not_there_is_not_changed_into_being(self, bench: Bench) -> None:
+        spine = await bench.connect()
+        assert (await rejection(spine.update_consumer(CONSUMER))).code == "no_stream"
+        await provision.streams(spine, [STREAM])
+        assert (await rejection(spine.update_consumer(CONSUMER))).code == "no_consumer"
+        assert await spine.consumer_states(STREAM.name) == []
+
+    async def test_streams_are_listed_and_say_what_they_hold_since_when(self, bench: Bench) -> None:
+        spine, _ = await bench.letters()
+        assert await spine.stream_names() == [STREAM.name]
+        assert await spine.stream_state("PARCELS") is None
+        empty = await spine.stream_state(STREAM.name)
+        assert empty is not None
+        assert (empty.last, empty.messages, empty.size_bytes, empty.oldest) == (0, 0, 0, None)
+        await write(spine, range(3))
+        await bench.elapse(0.05)
+        first = await spine.message(STREAM.name, 1)
+        third = await spine.message(STREAM.name, 3)
+        assert first is not None
+        assert third is not None
+        await write(spine, range(3, 5))
+        state = await spine.stream_state(STREAM.name)
+        assert state is not None
+        assert (state.first, state.last, state.messages, state.oldest) == (1, 5, 5, first.at)
+        assert (state.created, len(state.peers), state.moving) == (empty.created, len(empty.peers), "")
+        assert await spine.first_since(STREAM.name, first.at - datetime.timedelta(hours=1)) == 1
+        assert await spine.first_since(STREAM.name, third.at + datetime.timedelta(milliseconds=1)) == 4
+        assert await spine.first_since(STREAM.name, third.at + datetime.timedelta(days=1)) == 6
+        assert (await rejection(spine.first_since("PARCELS", third.at))).code == "no_stream"

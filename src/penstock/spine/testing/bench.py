@@ -42,6 +42,22 @@ class Bench(abc.ABC):
     async def restore(self) -> None:
         """The server may be reached again; clients need a moment to notice."""
 
+    @abc.abstractmethod
+    async def connect_apart(self) -> ports.Spine:
+        """A client with a line of its own to the server, which `cut` and `mend` are about."""
+
+    @abc.abstractmethod
+    async def cut(self, client: ports.Spine) -> None:
+        """A client that `connect_apart` made does not reach the server any more; returns when it has noticed."""
+
+    @abc.abstractmethod
+    async def mend(self, client: ports.Spine) -> None:
+        """The line of a client is whole again; it needs a moment to notice."""
+
+    @abc.abstractmethod
+    async def delete_stream(self, name: str) -> None:
+        """Somebody deletes a stream with all that it holds, its durables included."""
+
     async def until(self, condition: Callable[[], bool], *, within_s: float = WITHIN_S) -> None:
         """Let time pass until something is so. Raises AssertionError when it takes too long."""
         waited_s, step_s = 0.0, 0.001
@@ -50,6 +66,15 @@ class Bench(abc.ABC):
             await self.elapse(step_s)
             waited_s += step_s
             step_s = min(2 * step_s, POLL_S)
+
+    async def expect_backlog(self, spine: ports.Spine, durable: str, waiting: int, held: int) -> None:
+        """Let time pass until the durable has these: in a cluster, who counts may be behind who stores."""
+        waited_s, found = 0.0, await spine.backlog(STREAM.name, durable)
+        while found != (waiting, held):
+            assert waited_s < WITHIN_S, f"the backlog is {found}, not {(waiting, held)}"
+            await self.elapse(POLL_S)
+            waited_s += POLL_S
+            found = await spine.backlog(STREAM.name, durable)
 
     async def result(self, work: Coroutine[Any, Any, T], *, within_s: float = WITHIN_S) -> T:
         """What a call that needs time to pass returns or raises."""

@@ -80,7 +80,7 @@ class Browsing:
         await entry.retry(0)
         await entry.terminate()
         await entry.extend()
-        assert await spine.backlog(STREAM.name, policy.name) == (1, 0)
+        await bench.expect_backlog(spine, policy.name, 1, 0)
 
     async def test_closing_removes_nobody_elses_consumer(self, bench: Bench) -> None:
         spine, policy = await bench.letters()
@@ -138,7 +138,7 @@ class Browsing:
         async with contextlib.aclosing(spine.browse(STREAM.name, ">", after=0)) as entries:
             await bench.result(_next(entries))
             await provision.durable(spine, consumer.ConsumerPolicy("made", STREAM.name, ">"))
-        assert await spine.backlog(STREAM.name, "made") == (1, 0)
+        await bench.expect_backlog(spine, "made", 1, 0)
 
 
 async def _next(entries: AsyncGenerator[ports.Delivery]) -> ports.Delivery:

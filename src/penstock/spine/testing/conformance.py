@@ -7,14 +7,18 @@ from penstock.spine.testing.administering import Administering
 from penstock.spine.testing.bench import Bench
 from penstock.spine.testing.browsing import Browsing
 from penstock.spine.testing.consuming import Consuming
+from penstock.spine.testing.inspecting import Inspecting
 from penstock.spine.testing.key_values import KeyValues
 from penstock.spine.testing.outages import Outages
+from penstock.spine.testing.owning import Owning
 from penstock.spine.testing.publishing import Publishing
 from penstock.spine.testing.sharing import Sharing
 from penstock.spine.testing.signalling import Signalling
 
 
-class SpineConformance(Publishing, Consuming, Sharing, Browsing, Administering, Signalling, KeyValues, Outages):
+class SpineConformance(
+    Publishing, Consuming, Sharing, Owning, Browsing, Administering, Inspecting, Signalling, KeyValues, Outages
+):
     """Every promise of `spine.ports.Spine` as a test. A subclass provides the fixture `bench`, fresh for each test."""
 
 

@@ -40,11 +40,11 @@ class Consuming:
         inbox = Inbox()
         await spine.consume(policy, inbox, window=10)
         await bench.until(lambda: len(inbox) == 1)
-        assert await spine.backlog(STREAM.name, policy.name) == (0, 1)
+        await bench.expect_backlog(spine, policy.name, 0, 1)
         await inbox.deliveries[0].ack()
         await bench.elapse(1.5)
         assert len(inbox) == 1
-        assert await spine.backlog(STREAM.name, policy.name) == (0, 0)
+        await bench.expect_backlog(spine, policy.name, 0, 0)
 
     async def test_a_terminated_letter_never_comes_back(self, bench: Bench) -> None:
         spine, policy = await bench.letters(ack_wait_s=1.0)
@@ -103,7 +103,7 @@ class Consuming:
         await inbox.deliveries[0].ack()
         await bench.elapse(1.5)
         assert len(inbox) == 2
-        assert await spine.backlog(STREAM.name, policy.name) == (0, 0)
+        await bench.expect_backlog(spine, policy.name, 0, 0)
 
     async def test_settling_twice_is_settling_once(self, bench: Bench) -> None:
         spine, policy = await bench.letters()
@@ -173,6 +173,22 @@ class Consuming:
         await bench.until(lambda: len(inbox) == 2)
         await bench.elapse(0.2)
         assert inbox.numbers == [1, 5]
+
+    async def test_several_filters_let_through_what_either_does_in_the_order_of_the_stream(self, bench: Bench) -> None:
+        spine, _ = await bench.letters(None)
+        policy = consumer.ConsumerPolicy("some", STREAM.name, "tenant.*.letters.a.> tenant.acme.letters.b")
+        assert await provision.durable(spine, policy) is True
+        assert await provision.durable(spine, policy) is False
+        inbox = Inbox()
+        await spine.consume(policy, inbox, window=10)
+        for number, (tenant, topic) in enumerate(
+            [("acme", "b"), ("acme", "a"), ("acme", "a.x"), ("other", "b"), ("other", "a.x.y"), ("acme", "b")]
+        ):
+            await write(spine, [number], tenant=tenant, topic=topic)
+        await bench.until(lambda: len(inbox) == 4)
+        await bench.elapse(0.2)
+        assert inbox.numbers == [0, 2, 4, 5]
+        await bench.expect_backlog(spine, policy.name, 0, 4)
 
     async def test_deliver_new_begins_with_what_comes_after_it(self, bench: Bench) -> None:
         spine, _ = await bench.letters(None)

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import AsyncGenerator
 
 from penstock.base import clock as clocks
+from penstock.spine import ports
 from penstock.spine.adapters import spine_memory
 from penstock.spine.testing import bench
 
@@ -23,6 +24,22 @@ class MemoryBench(bench.Bench):
         client = spine_memory.MemorySpine(self._server, deadline_s=deadline_s)
         self._clients.append(client)
         return client
+
+    async def connect_apart(self) -> spine_memory.MemorySpine:
+        """Another client: each has a line of its own."""
+        return await self.connect()
+
+    async def cut(self, client: ports.Spine) -> None:
+        """Disconnect it."""
+        next(made for made in self._clients if made is client).disconnect()
+
+    async def mend(self, client: ports.Spine) -> None:
+        """Reconnect it."""
+        next(made for made in self._clients if made is client).reconnect()
+
+    async def delete_stream(self, name: str) -> None:
+        """Forget it."""
+        self._server.delete_stream(name)
 
     async def elapse(self, duration_s: float) -> None:
         """Move the manual clock."""

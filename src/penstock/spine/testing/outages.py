@@ -2,6 +2,7 @@
 
 import asyncio
 
+from penstock.base import errors
 from penstock.spine import ports
 from penstock.spine.testing.bench import STREAM, Bench, Inbox, letter, unavailability, write
 from penstock.spine.testing.publishing import read
@@ -21,7 +22,7 @@ class Outages:
         await bench.restore()
         await bench.until(publishing.done)
         assert (await publishing).sequence == 1
-        assert spine.connected
+        await bench.until(lambda: spine.connected)
 
     async def test_a_publish_raises_unavailable_when_its_time_is_over(self, bench: Bench) -> None:
         await bench.letters(None)
@@ -44,8 +45,37 @@ class Outages:
         await bench.restore()
         await bench.until(lambda: all(task.done() for task in publishing), within_s=30)
         assert sorted({(await task).sequence for task in publishing}) == list(range(1, 401))
-        assert await spine.backlog(STREAM.name, policy.name) == (400, 0)
+        await bench.expect_backlog(spine, policy.name, 400, 0)
         assert len({delivery.body for delivery in await read(bench, spine, 400)}) == 400
+
+    async def test_each_connection_has_a_number_of_its_own(self, bench: Bench) -> None:
+        spine, policy = await bench.letters()
+        before = spine.connection
+        await bench.interrupt()
+        assert spine.connection == 0
+        for number in (before, 0):
+            # At once, and not when the outage is over.
+            assert (await unavailability(spine.publish(letter(1), on=number))).code == "disconnected"
+        await bench.restore()
+        await bench.until(lambda: spine.connected)
+        assert spine.connection > before
+        assert (await unavailability(spine.publish(letter(1), on=before))).code == "disconnected"
+        assert not (await spine.publish(letter(1), on=spine.connection)).duplicate
+        await bench.expect_backlog(spine, policy.name, 1, 0)
+
+    async def test_what_is_under_way_on_one_connection_fails_with_it(self, bench: Bench) -> None:
+        spine, _ = await bench.letters(None)
+        on = spine.connection
+        publishing = [bench.start(_attempt(spine, number, on)) for number in range(300)]
+        await bench.until(lambda: any(task.done() for task in publishing))
+        await bench.interrupt()
+        await bench.until(lambda: all(task.done() for task in publishing), within_s=5)
+        await bench.restore()
+        await bench.until(lambda: spine.connected)
+        told = {number for number, task in enumerate(publishing) if task.result()}
+        state = await spine.stream_state(STREAM.name)
+        assert state is not None
+        assert told <= {int(delivery.body) for delivery in await read(bench, spine, state.messages)}
 
     async def test_consuming_through_outages_hands_over_every_letter(self, bench: Bench) -> None:
         spine, policy = await bench.letters(ack_wait_s=2.0)
@@ -64,11 +94,7 @@ class Outages:
         await bench.until(lambda: set(inbox.numbers) == set(range(200)), within_s=30)
         await write(spine, [200])
         await bench.until(lambda: 200 in inbox.numbers)
-        for _ in range(100):
-            if await spine.backlog(STREAM.name, policy.name) == (0, 0):
-                break
-            await bench.elapse(0.1)
-        assert await spine.backlog(STREAM.name, policy.name) == (0, 0)
+        await bench.expect_backlog(spine, policy.name, 0, 0)
 
     async def test_what_is_settled_in_an_outage_is_settled_after_it(self, bench: Bench) -> None:
         spine, policy = await bench.letters(ack_wait_s=2.0)
@@ -119,3 +145,13 @@ class Outages:
         await bench.result(subscription.close(), within_s=5)
         await bench.result(spine.close(), within_s=5)
         assert not spine.connected
+
+
+async def _attempt(spine: ports.Spine, number: int, on: int) -> bool:
+    """Whether a letter is known to be stored."""
+    try:
+        await spine.publish(letter(number), on=on)
+    except errors.Unavailable as error:
+        assert error.code == "disconnected"
+        return False
+    return True

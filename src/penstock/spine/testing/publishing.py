@@ -40,7 +40,7 @@ class Publishing:
         await write(spine, [1, 2])
         again = await spine.publish(letter(1, body=b"another body"))
         assert again == ports.Published(STREAM.name, 1, duplicate=True)
-        assert await spine.backlog(STREAM.name, policy.name) == (2, 0)
+        await bench.expect_backlog(spine, policy.name, 2, 0)
 
     async def test_the_same_id_is_stored_again_after_the_duplicate_window(self, bench: Bench) -> None:
         spine = await bench.connect()
@@ -60,7 +60,7 @@ class Publishing:
         spine, policy = await bench.letters()
         published = await asyncio.gather(*(spine.publish(letter(number)) for number in range(300)))
         assert sorted(p.sequence for p in published) == list(range(1, 301))
-        assert await spine.backlog(STREAM.name, policy.name) == (300, 0)
+        await bench.expect_backlog(spine, policy.name, 300, 0)
 
     async def test_messages_published_one_after_the_other_are_stored_in_that_order(self, bench: Bench) -> None:
         spine, _ = await bench.letters(None)
@@ -178,6 +178,16 @@ class Publishing:
         await bench.elapse(1.0)
         await write(spine, [3])
         assert [delivery.sequence for delivery in await read(bench, spine, 1)] == [3]
+
+    async def test_a_publish_on_the_connection_that_stands_is_taken(self, bench: Bench) -> None:
+        spine, _ = await bench.letters(None)
+        assert spine.connection > 0
+        assert (await spine.publish(letter(1), on=spine.connection)).sequence == 1
+        assert (await spine.publish(letter(1), on=spine.connection)).duplicate
+        for other in (spine.connection + 1, spine.connection - 1):
+            assert (await unavailability(spine.publish(letter(2), on=other))).code == "disconnected"
+        stray = dataclasses.replace(letter(1), subject="tenant.acme.parcels.a")
+        assert (await rejection(spine.publish(stray, on=spine.connection))).code == "no_stream"
 
     async def test_after_close_every_call_is_unavailable(self, bench: Bench) -> None:
         spine, policy = await bench.letters()

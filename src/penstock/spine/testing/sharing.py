@@ -1,7 +1,7 @@
 """Conformance: windows, replicas that share the work, pauses, and what goes back when a subscription closes."""
 
 from penstock.spine import ports
-from penstock.spine.testing.bench import STREAM, Bench, Inbox, letter, write
+from penstock.spine.testing.bench import Bench, Inbox, letter, write
 
 
 class Sharing:
@@ -158,7 +158,7 @@ class Sharing:
         assert later.numbers == [2]
         await later.ack_all()
         await bench.elapse(1.5)
-        assert await spine.backlog(STREAM.name, policy.name) == (0, 0)
+        await bench.expect_backlog(spine, policy.name, 0, 0)
 
 
 class _Acking:

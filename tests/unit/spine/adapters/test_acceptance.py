@@ -21,7 +21,7 @@ def outgoing(subject: str = "a.b", headers: dict[str, str] | None = None, body: 
     return ports.Outgoing("S", subject, "k", headers or {}, body)
 
 
-def code(check: Callable[[], None]) -> str:
+def code(check: Callable[[], object]) -> str:
     try:
         check()
     except errors.Rejected as refused:
@@ -72,9 +72,18 @@ def test_wildcards_stand_alone_and_the_last_one_last(pattern: str) -> None:
 @given(st.dictionaries(header_names, header_values, max_size=5), st.integers(0, 400), st.integers(0, 400))
 def test_law_exactly_what_fits_is_accepted(headers: dict[str, str], body_bytes: int, limit_bytes: int) -> None:
     block = b"NATS/1.0\r\n" + b"".join(f"{k}: {v}\r\n".encode() for k, v in headers.items()) + b"\r\n"
+    block = block if headers else b""
     fits = len(block) + body_bytes <= limit_bytes
     refused = code(lambda: acceptance.message(outgoing(headers=headers, body=b"x" * body_bytes), limit_bytes))
     assert refused == ("" if fits else "too_large")
+    if fits:
+        assert acceptance.message(outgoing(headers=headers), limit_bytes) == block
+
+
+def test_names_that_were_good_once_do_not_make_others_good() -> None:
+    assert code(lambda: acceptance.message(outgoing(headers={"good": "1"}), LIMIT)) == ""
+    for headers in ({"good": "1", "not good": "2"}, {"": "1"}, {"good": "1", "a:b": ""}, {"é": ""}):
+        assert code(lambda headers=headers: acceptance.message(outgoing(headers=headers), LIMIT)) == "bad_header"
 
 
 def test_a_value_leaves_room_for_its_headers() -> None:

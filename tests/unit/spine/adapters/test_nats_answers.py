@@ -47,6 +47,14 @@ def test_errors_are_named_by_their_reaction(code: int, err_code: int, reaction: 
         assert f"because ({err_code})" in str(raised.value)
 
 
+def test_servers_that_are_only_away_are_waited_for() -> None:
+    words = {"no suitable peers for placement": errors.Rejected, "no suitable peers, peer offline": errors.Unavailable}
+    for description, kind in words.items():
+        answer = {"error": {"code": 400, "err_code": 10005, "description": description}}
+        with pytest.raises(kind):
+            nats_answers.result(json.dumps(answer).encode())
+
+
 @given(st.binary(max_size=40))
 def test_law_an_answer_that_is_none_is_unavailable(body: bytes) -> None:
     try:

@@ -1,0 +1,138 @@
+"""Suspects: a message that may be what ends processes runs alone, so that it ends nobody else's work, and is counted.
+
+What was handed out for the third time has outlived two owners; most often it was only near when something else ended
+them. Before a suspect's handler begins, that it begins is written to a bucket; whichever way the run ends while the
+process lives, the entry is deleted. An entry that is found was therefore left behind by a process that died with this
+one message in its hands. Two such runs, and the message is set aside (`kills_process`).
+"""
+
+import asyncio
+import collections
+import contextlib
+from collections.abc import AsyncGenerator
+from typing import Final
+
+from penstock.base import errors, telemetry
+from penstock.spine import ports
+
+BUCKET: Final = "penstock_suspects"
+KEPT_S: Final = 86_400.0
+SOLO_RUNS: Final = 2
+"""Runs alone that ended with their process, after which nobody tries again."""
+
+CLEAR_TIMEOUT_S: Final = 2.0
+
+_log = telemetry.logger("spine.suspects")
+
+solo = telemetry.counter(
+    "penstock_suspect_runs_total",
+    labels=("consumer", "outcome"),
+    meaning="Runs of a handler alone in its process, for messages handed out often: ended (any way but the death of "
+    "the process), given_up (two processes had died of it).",
+    remedy="ended, in numbers: processes die or are stopped while busy; look why. given_up: `penstock quarantine ls` "
+    "with code kills_process shows the message.",
+)
+
+
+class Turnstile:
+    """Many may be inside together, or one alone; first come, first served, so that neither sort starves."""
+
+    def __init__(self) -> None:
+        self._inside = 0
+        self._alone = False
+        self._waiting: collections.deque[tuple[bool, asyncio.Future[None]]] = collections.deque()
+
+    async def enter(self, *, alone: bool = False) -> None:
+        """Go in, together with others or alone; `leave` must follow."""
+        if not self._waiting and self._fits(alone=alone):
+            self._count(alone=alone)
+            return
+        place = (alone, asyncio.get_running_loop().create_future())
+        self._waiting.append(place)
+        try:
+            await place[1]
+        except asyncio.CancelledError:
+            if place in self._waiting:
+                self._waiting.remove(place)
+                self._admit()
+            else:
+                self.leave()  # admitted and cancelled in the same turn of the loop
+            raise
+
+    def leave(self) -> None:
+        """Come out."""
+        self._inside -= 1
+        self._alone = False
+        self._admit()
+
+    def _fits(self, *, alone: bool) -> bool:
+        return self._inside == 0 if alone else not self._alone
+
+    def _count(self, *, alone: bool) -> None:
+        self._inside += 1
+        self._alone = alone
+
+    def _admit(self) -> None:
+        while self._waiting and self._fits(alone=self._waiting[0][0]):
+            alone, place = self._waiting.popleft()
+            if not place.done():
+                self._count(alone=alone)
+                place.set_result(None)
+
+
+class Suspects:
+    """One process's turnstile, shared by all its workers, and the bucket in which solo runs are written down."""
+
+    def __init__(self, spine: ports.Spine) -> None:
+        self._spine = spine
+        self.turnstile = Turnstile()
+        self._bucket: ports.KeyValue | None = None
+        self._ended: set[str] = set()
+
+    @contextlib.asynccontextmanager
+    async def alone(self, consumer: str, delivery: ports.Delivery) -> AsyncGenerator[int]:
+        """Run alone; gives how many runs alone ended with their process. With `SOLO_RUNS` of them, begin none.
+
+        Raises Unavailable when the bucket cannot be read or written now: nothing runs uncounted.
+        """
+        await self.turnstile.enter(alone=True)
+        try:
+            key = _key(consumer, delivery)
+            runs = await self._runs(key)
+            if runs < SOLO_RUNS:
+                await (await self._opened()).put(key, str(runs + 1).encode())
+            try:
+                yield runs
+            finally:
+                solo.labels(consumer, "ended" if runs < SOLO_RUNS else "given_up").inc()
+                if runs < SOLO_RUNS:
+                    await self._clear(key)
+        finally:
+            self.turnstile.leave()
+
+    async def _opened(self) -> ports.KeyValue:
+        if self._bucket is None:
+            self._bucket = await self._spine.key_value(BUCKET, max_age_s=KEPT_S)
+        return self._bucket
+
+    async def _runs(self, key: str) -> int:
+        """Runs that were begun and never ended. What ended here but could not be deleted then does not count."""
+        found = await (await self._opened()).get(key)
+        if key in self._ended:
+            self._ended.discard(key)
+            return 0
+        written = (found.value if found is not None else None) or b""
+        return int(written) if written.isdigit() else 0
+
+    async def _clear(self, key: str) -> None:
+        try:
+            async with asyncio.timeout(CLEAR_TIMEOUT_S):
+                await (await self._opened()).delete(key)
+        except (errors.PenstockError, TimeoutError) as error:
+            self._ended.add(key)
+            _log.info("a suspect's entry stays", key=key, error=f"{error}")
+
+
+def _key(consumer: str, delivery: ports.Delivery) -> str:
+    """One message of one consumer; a stream that is made again counts its sequences from 1 again."""
+    return f"{consumer}.{delivery.stream}.{delivery.sequence}.{round(delivery.at.timestamp() * 1_000_000)}"
