@@ -1,14 +1,16 @@
 """Webhooks as fast as they come, and at a steady rate: ours beside a bridge glued by hand.
 
-    python -m bench.webhook ours|bridge [rate_per_s [seconds]]      one run while developing, with CPU by process
+    python -m bench.webhook ours|bridge|two [rate_per_s [seconds]]      one run while developing, with CPU by process
 
 Both sides are one process of their own on servers started alike (Postgres with fsync, JetStream on file) beside the
 process that posts. An event counts when it was answered 200, its row is there once, and its stream has it once.
 """
 
 import asyncio
+import collections
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import sys
@@ -23,10 +25,11 @@ import nats
 import nats.js.errors
 
 from bench import frame, load, loop, webhook_client
-from penstock.app import configuration, house, up
+from penstock.app import child, configuration, endpoints, house, up
 from penstock.base import settings
 from penstock.channels.testing import webhook_sender, webhook_signature
-from penstock.servers import embedded
+from penstock.edge import wiring
+from penstock.servers import embedded, probe
 
 DRAINS_S = 60.0
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -47,18 +50,19 @@ STEADY = Offer(count=72_000, connections=64, rate_per_s=1000.0)
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """One run: the client's results, events per second until the last was published, and CPU in us per event."""
+    """One run: sorted latencies, events per second until the last was published, and answered; CPU in us per event."""
 
-    done: webhook_client.Done
+    latencies_ms: list[float]
     per_s: float
+    answered_per_s: float
     cpu_us: dict[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
 class Side:
-    """What is measured: where its webhook is, process ids by part, and how many rows and stream messages it has."""
+    """What is measured: its webhook in each process, process ids by part, and how many rows and stream messages."""
 
-    url: str
+    urls: tuple[str, ...]
     secret: str
     pids: dict[str, int]
     stored: Callable[[], Awaitable[tuple[int, int]]]
@@ -66,21 +70,41 @@ class Side:
 
 async def measure(side: Side, offer: Offer) -> Measured:
     """Offer it all. Raises load.Unkept when an event was not answered 200, is missing, or is there twice."""
-    at = urlsplit(side.url)
-    key = webhook_signature.key_from(side.secret).hex()
-    job = webhook_client.Job(
-        host=at.hostname or "", port=at.port or 0, path=at.path, key=key, prefix="w", **dataclasses.asdict(offer)
-    )
-    async with _client(job) as go:
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(_client(_job(side, url, offer, number)))
+            for number, url in enumerate(side.urls)
+        ]
         before, begun_s = _cpu(side.pids), time.perf_counter()
-        done = await go()
+        done = await asyncio.gather(*(go() for go in clients))
+        answered_s = time.perf_counter() - begun_s
         await _until_stored(side, offer.count)
         seconds = time.perf_counter() - begun_s
         after = _cpu(side.pids)
-    if done.statuses != {200: offer.count}:
-        raise load.Unkept(f"of {offer.count} requests, answers by status: {done.statuses}")
+    statuses = sum((collections.Counter(one.statuses) for one in done), collections.Counter[int]())
+    if statuses != {200: offer.count}:
+        raise load.Unkept(f"of {offer.count} requests, answers by status: {dict(statuses)}")
     cpu_us = {part: (after[part] - before[part]) / offer.count * 1e6 for part in side.pids}
-    return Measured(done, offer.count / seconds, {**cpu_us, "client": done.cpu_s / offer.count * 1e6})
+    return Measured(
+        latencies_ms=sorted(latency_ms for one in done for latency_ms in one.latencies_ms),
+        per_s=offer.count / seconds,
+        answered_per_s=offer.count / answered_s,
+        cpu_us={**cpu_us, "client": sum(one.cpu_s for one in done) / offer.count * 1e6},
+    )
+
+
+def _job(side: Side, url: str, offer: Offer, number: int) -> webhook_client.Job:
+    at, shares = urlsplit(url), len(side.urls)
+    return webhook_client.Job(
+        host=at.hostname or "",
+        port=at.port or 0,
+        path=at.path,
+        key=webhook_signature.key_from(side.secret).hex(),
+        prefix=f"w{number}",
+        count=offer.count // shares,
+        connections=offer.connections // shares,
+        rate_per_s=offer.rate_per_s / shares,
+    )
 
 
 async def _until_stored(side: Side, count: int) -> None:
@@ -125,8 +149,8 @@ async def _client(job: webhook_client.Job) -> AsyncGenerator[Callable[[], Awaita
 
 
 @contextlib.asynccontextmanager
-async def ours() -> AsyncGenerator[Side]:
-    """`penstock up` with one account."""
+async def ours(*, processes: int = 1) -> AsyncGenerator[Side]:
+    """`penstock up` with one account; more processes take webhooks on ports of their own."""
     secret = webhook_sender.fresh_secret()
     async with contextlib.AsyncExitStack() as stack:
         environ = stack.enter_context(loop.environment())
@@ -157,7 +181,37 @@ async def ours() -> AsyncGenerator[Side]:
             return rows[0], sent[1] if sent[0] == sent[1] == await messages() else min(*sent, await messages())
 
         pids = {"process": installation.core.pid, **_servers(Path(environ["PENSTOCK_DATA"]))}
-        yield Side(joined.webhook_url(account.account), secret, pids, stored)
+        urls = [joined.webhook_url(account.account)]
+        for number in range(1, processes):
+            pids[f"process {number}"], port = await stack.enter_async_context(_one_more(environ, at))
+            urls.append(urlsplit(urls[0])._replace(netloc=f"127.0.0.1:{port}").geturl())
+        yield Side(tuple(urls), secret, pids, stored)
+
+
+@contextlib.asynccontextmanager
+async def _one_more(environ: dict[str, str], at: endpoints.Endpoints) -> AsyncGenerator[tuple[int, int]]:
+    """One more process that takes webhooks for the same servers: its id and its port."""
+    with wiring.bind("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    there = urlsplit(at.nats_url)
+    process = await asyncio.create_subprocess_exec(
+        *child.PROGRAM,
+        "inbound",
+        env={
+            **environ,
+            "PENSTOCK_NATS_URL": f"nats://{at.nats_user}:{at.nats_password}@{there.hostname}:{there.port}",
+            "PENSTOCK_POSTGRES_URL": at.postgres_url,
+            "PENSTOCK_EDGE__PORT": str(port),
+        },
+    )
+    try:
+        async with asyncio.timeout(loop.STARTS_S):
+            while (await probe.http_get("127.0.0.1", port, "/ready"))[0] != 200:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.05)
+        yield process.pid, port
+    finally:
+        process.terminate()
+        await process.wait()
 
 
 @contextlib.asynccontextmanager
@@ -184,7 +238,7 @@ async def bridge() -> AsyncGenerator[Side]:
         async def stored() -> tuple[int, int]:
             return await rows.fetchval("select count(*) from bridge_message"), await messages()
 
-        yield Side(url, secret, {"process": pid, **_servers(Path(environ["PENSTOCK_DATA"]))}, stored)
+        yield Side((url,), secret, {"process": pid, **_servers(Path(environ["PENSTOCK_DATA"]))}, stored)
 
 
 @contextlib.asynccontextmanager
@@ -246,9 +300,14 @@ async def _ceiling(side: Callable[[], contextlib.AbstractAsyncContextManager[Sid
 async def _steady(side: Callable[[], contextlib.AbstractAsyncContextManager[Side]]) -> Sequence[float]:
     async with side() as opened:
         measured = await measure(opened, STEADY)
-    return load.percentile(measured.done.latencies_ms, 99), load.percentile(measured.done.latencies_ms, 50)
+    return load.percentile(measured.latencies_ms, 99), load.percentile(measured.latencies_ms, 50)
 
 
+SIDES: dict[str, Callable[[], contextlib.AbstractAsyncContextManager[Side]]] = {
+    "ours": ours,
+    "bridge": bridge,
+    "two": functools.partial(ours, processes=2),
+}
 BRIDGE = "Starlette + asyncpg + nats-py"
 CEILING_BENCHMARK = frame.Benchmark(
     name="webhook_ceiling",
@@ -260,6 +319,17 @@ CEILING_BENCHMARK = frame.Benchmark(
     also=(frame.Figure("webhook_cpu", "us", "lower"),),
 )
 """Closed loop until the last event was published; and the CPU of the one process for each."""
+
+TWO_BENCHMARK = frame.Benchmark(
+    name="webhook_two_processes",
+    unit="requests/s",
+    better="higher",
+    ours=lambda: _ceiling(SIDES["two"]),
+    baseline=lambda: _ceiling(ours),
+    baseline_name="one process",
+    also=(frame.Figure("webhook_two_processes_cpu", "us", "lower"),),
+)
+"""The same from two processes that share the servers, beside one; and the CPU of the first for each event of both."""
 
 STEADY_BENCHMARK = frame.Benchmark(
     name="webhook_p99",
@@ -280,11 +350,11 @@ async def main(side: str, rate_per_s: float = 0.0, seconds: float = 5.0) -> None
         connections=64,
         rate_per_s=rate_per_s,
     )
-    async with {"ours": ours, "bridge": bridge}[side]() as opened:
+    async with SIDES[side]() as opened:
         measured = await measure(opened, offer)
-    latencies_ms = measured.done.latencies_ms
+    latencies_ms = measured.latencies_ms
     percentiles = "  ".join(f"p{percent} {load.percentile(latencies_ms, percent):.2f} ms" for percent in (50, 90, 99))
-    print(f"{side}: {measured.per_s:,.0f}/s published, {measured.done.count / measured.done.seconds:,.0f}/s answered")
+    print(f"{side}: {measured.per_s:,.0f}/s published, {measured.answered_per_s:,.0f}/s answered")
     print(f"  {percentiles}")
     print("  CPU us per event: " + ", ".join(f"{part} {used:.0f}" for part, used in measured.cpu_us.items()))
 

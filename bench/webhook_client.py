@@ -14,7 +14,7 @@ import hmac
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import cast
 
@@ -125,11 +125,19 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
 
+Connect = Callable[[Connection, Job], Awaitable[None]]
+
+
+async def over_tcp(connection: Connection, job: Job) -> None:
+    """Open a connection to where a job posts."""
+    await asyncio.get_running_loop().create_connection(lambda: connection, job.host, job.port)
+
+
 class Load:
     """All connections of one job, and what came back."""
 
-    def __init__(self, job: Job, prepared: Sequence[bytes]) -> None:
-        self._job, self._prepared = job, prepared
+    def __init__(self, job: Job, prepared: Sequence[bytes], connect: Connect | None = None) -> None:
+        self._job, self._prepared, self._connect = job, prepared, connect or over_tcp
         self._next = self._running = 0
         self._statuses: collections.Counter[int] = collections.Counter()
         self._latencies_ms: list[float] = []
@@ -141,9 +149,9 @@ class Load:
 
     async def run(self) -> Done:
         """Connect, post everything, hang up. Raises ConnectionError when the other side hangs up first."""
-        loop = asyncio.get_running_loop()
         for _ in range(self._job.connections):
-            _, made = await loop.create_connection(lambda: Connection(self), self._job.host, self._job.port)
+            made = Connection(self)
+            await self._connect(made, self._job)
             self._idle.append(made)
         everybody, cpu_s, begun_s = list(self._idle), time.process_time(), time.perf_counter()
         self._end_s = begun_s + self._job.most_s
@@ -173,7 +181,8 @@ class Load:
             else:
                 self._due.append(due_s)
         if number < self._job.count:
-            asyncio.get_running_loop().call_later(0.0005, self._tick, begun_s, number)
+            ahead_s = begun_s + number / self._job.rate_per_s - time.perf_counter()
+            asyncio.get_running_loop().call_later(max(0.0, ahead_s), self._tick, begun_s, number)
 
     def _post(self, connection: Connection, due_s: float) -> None:
         if self._next >= len(self._prepared) or due_s >= self._end_s:

@@ -137,14 +137,16 @@ def streams_page() -> str:
             for found in stream.STREAMS
         ],
     )
-    lines += ["", "## Durable consumers", "", "An app's is `app_<tenant>_<app>`, on the messages of its tenant.", ""]
+    lines += ["", "## Durable consumers", "", "An app's is `app_<tenant>_<app>`, on the messages of its tenant. One in"]
+    lines += ["ranges is as many durables, `<consumer>_r<number>`; what may be held is divided among them.", ""]
     lines += table(
-        ("durable", "stream", "filter", "at once", "held", "lease", "attempts, pauses between"),
+        ("consumer", "stream", "filter", "ranges", "at once", "held", "lease", "attempts, pauses between"),
         [
             (
                 f"`{found.name}`",
                 f"`{found.stream}`",
                 f"`{found.filter}`",
+                str(found.ranges or "none"),
                 str(found.concurrency),
                 str(found.max_ack_pending),
                 f"{found.ack_wait_s:g} s",

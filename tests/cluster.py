@@ -190,15 +190,14 @@ class Cluster:
         """Whether every node answers, has caught up, and agrees on a leader of three."""
         if not all(node.running and node.asks("/healthz") for node in self.nodes):
             return False
+        well = [each for each in self._members() if each.get("current") and not each.get("offline")]
+        return len(well) == len(self.nodes) - 1
+
+    def _members(self) -> list[dict[str, Any]]:
+        """The other members of the cluster's own group, as its leader sees them; none without one."""
         leader = self.meta_leader()
-        if not leader:
-            return False
-        group = (self.node(leader).asks("/jsz") or {}).get("meta_cluster", {})
-        replicas = group.get("replicas") or []
-        return (
-            group.get("cluster_size") == 3
-            and sum(bool(each.get("current")) and not each.get("offline") for each in replicas) == 2
-        )
+        said = self.node(leader).asks("/jsz") if leader else None
+        return (said or {}).get("meta_cluster", {}).get("replicas") or []
 
     def _wait(self) -> None:
         deadline = time.monotonic() + FORMS_S

@@ -123,11 +123,15 @@ class NatsPayloadBench(payload_bench.PayloadBench):
         return await self.connect_as(self._worker)
 
     async def connect_as(self, user: str, *, deadline_s: float = 15.0) -> payloads_nats.NatsPayloads:
+        chunks = payloads_nats.NatsChunks(await self.link_as(user), deadline_s=deadline_s)
+        return payloads_nats.NatsPayloads(chunks, limit_bytes=payload_bench.LIMIT_BYTES)
+
+    async def link_as(self, user: str) -> link.Link:
+        """A connection of a user."""
         made = link.Link(self.server.address(user))
         await made.open(wait_s=10)
         self._links.append(made)
-        chunks = payloads_nats.NatsChunks(made, deadline_s=deadline_s)
-        return payloads_nats.NatsPayloads(chunks, limit_bytes=payload_bench.LIMIT_BYTES)
+        return made
 
     async def elapse(self, duration_s: float) -> None:
         await asyncio.sleep(duration_s)
@@ -178,7 +182,8 @@ async def empty_bench(server: Server, *, worker: str = "permitted") -> AsyncIter
     server.start()
     admin = link.Link(server.address("platform"))
     await admin.open(wait_s=10)
-    await admin.call(f"$JS.API.STREAM.DELETE.OBJ_{BUCKET}", b"", 5)
+    for bucket in (BUCKET, "jobs_other"):
+        await admin.call(f"$JS.API.STREAM.DELETE.OBJ_{bucket}", b"", 5)
     made = NatsPayloadBench(server, admin, worker)
     try:
         yield made

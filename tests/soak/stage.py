@@ -17,7 +17,7 @@ import httpx
 from penstock.channels.testing import webhook_sender, webhook_simulator
 from tests.e2e import installation as installations
 from tests.e2e import processes, records
-from tests.soak import parts, verdict
+from tests.soak import parts, store, verdict
 from tests.soak import talk as talks
 
 TENANT = "acme"
@@ -133,7 +133,7 @@ class Stage:
 @contextlib.asynccontextmanager
 async def opened(folder: Path, cast: Cast = Cast()) -> AsyncGenerator[Stage]:
     """The installation, ready, with everybody in place; all of it is ended whatever happens."""
-    environ = installations.environment(folder, **cast.variables)
+    environ = installations.environment(folder, PENSTOCK_SDK__LOG_LEVEL="info", **cast.variables)
     async with contextlib.AsyncExitStack() as stack:
         running = await stack.enter_async_context(installations.up(environ))
         stage = Stage(running)
@@ -146,9 +146,24 @@ async def opened(folder: Path, cast: Cast = Cast()) -> AsyncGenerator[Stage]:
             await stack.enter_async_context(app(stage, cast, number))
         try:
             yield stage
+        except BaseException:
+            await _tell_all(stage)
+            raise
         finally:
             for part in stage.parts.values():
                 part.send(signal.SIGCONT)
+
+
+async def _tell_all(stage: Stage) -> None:
+    """What a failing test shows: where each durable is, and what processes beside `up` have said."""
+    for stream in ("MESSAGES_INBOUND", "MESSAGES_OUTBOUND"):
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(5):
+                for line in await store.durables(stage.installation, stream):
+                    print(line)
+    for part in stage.parts.values():
+        if isinstance(part, parts.Kept):
+            print(f"{part.name} said:\n{part.command.err[-installations.LAST_WORDS :]}")
 
 
 @contextlib.asynccontextmanager

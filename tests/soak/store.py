@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nats
 from nats.js.client import JetStreamContext
@@ -15,17 +16,20 @@ from penstock.base import context as contexts
 from penstock.base import ids
 from penstock.messages.v1 import message_pb2, outbound_pb2
 from penstock.spine import ports, route
-from tests.soak import stage as stages
+from tests.e2e import installation as installations
+
+if TYPE_CHECKING:
+    from tests.soak import stage as stages
 
 STRANGER = ids.tenant_id("stranger")
 """A tenant of nobody's, under which a store grows."""
 
 
-def _folder(stage: stages.Stage) -> Path:
+def _folder(stage: "stages.Stage") -> Path:
     return stage.installation.data / "nats" / "jetstream"
 
 
-async def copy(stage: stages.Stage) -> Path:
+async def copy(stage: "stages.Stage") -> Path:
     """A copy of the store as it is at this moment, as a snapshot of its disk would be."""
     target = stage.installation.folder / "store-of-before"
     async with stage.parts["nats"].paused():
@@ -34,36 +38,36 @@ async def copy(stage: stages.Stage) -> Path:
     return target
 
 
-async def lose(stage: stages.Stage) -> None:
+async def lose(stage: "stages.Stage") -> None:
     """Delete the whole store; nats-server comes back without anything."""
     async with stage.away("nats"):
         await _run("rm", "-rf", str(_folder(stage)))
 
 
-async def restore(stage: stages.Stage, older: Path) -> None:
+async def restore(stage: "stages.Stage", older: Path) -> None:
     """Put an older copy in the store's place; nats-server comes back with that."""
     async with stage.away("nats"):
         await _run("rm", "-rf", str(_folder(stage)))
         await _run("cp", "-a", str(older), str(_folder(stage)))
 
 
-async def regrow(stage: stages.Stage, older: Path) -> None:
+async def regrow(stage: "stages.Stage", older: Path) -> None:
     """Restore an older copy and let every stream grow past where it was, before any core or app looks at it."""
     async with contextlib.AsyncExitStack() as stack:
         for name, part in stage.parts.items():
             if name.startswith(("core", "app")):
                 await stack.enter_async_context(part.paused())
-        async with jetstream(stage) as client:
+        async with jetstream(stage.installation) as client:
             before = await _last(client)
         await restore(stage, older)
-        async with jetstream(stage) as client:
+        async with jetstream(stage.installation) as client:
             await _grow(client, before)
 
 
 @contextlib.asynccontextmanager
-async def jetstream(stage: stages.Stage) -> AsyncGenerator[JetStreamContext]:
+async def jetstream(installation: installations.Installation) -> AsyncGenerator[JetStreamContext]:
     """The server's own view of streams and consumers, by the vendor's client."""
-    where = stage.installation.endpoints
+    where = installation.endpoints
     client = await nats.connect(where.nats_url, user=where.nats_user, password=where.nats_password)
     try:
         yield client.jetstream()
@@ -71,17 +75,29 @@ async def jetstream(stage: stages.Stage) -> AsyncGenerator[JetStreamContext]:
         await client.close()
 
 
-async def handed_out(stage: stages.Stage, stream: str, consumer: str) -> int:
+async def handed_out(stage: "stages.Stage", stream: str, consumer: str) -> int:
     """How many deliveries the durables of one consumer have made since they were made; each delivery counts."""
-    async with jetstream(stage) as client:
+    async with jetstream(stage.installation) as client:
         found = await client.consumers_info(stream)
     ours = [each for each in found if each.name == consumer or each.name.startswith(f"{consumer}_r")]
     return sum(each.delivered.consumer_seq for each in ours if each.delivered)
 
 
-async def last_sequence(stage: stages.Stage, stream: str) -> int:
+async def durables(installation: installations.Installation, stream: str) -> list[str]:
+    """Where each durable of a stream is, a line each; the stream comes first."""
+    async with jetstream(installation) as client:
+        state = (await client.stream_info(stream)).state
+        found = await client.consumers_info(stream)
+    return [f"{stream}: {state.first_seq} to {state.last_seq}"] + [
+        f"  {each.name}: floor {each.ack_floor.stream_seq if each.ack_floor else 0}, {each.num_ack_pending} held, "
+        f"{each.num_redelivered} again, {each.num_pending} waiting, {each.num_waiting} asked for"
+        for each in found
+    ]
+
+
+async def last_sequence(stage: "stages.Stage", stream: str) -> int:
     """How many messages the stream was ever given."""
-    async with jetstream(stage) as client:
+    async with jetstream(stage.installation) as client:
         return (await client.stream_info(stream)).state.last_seq
 
 

@@ -44,6 +44,7 @@ async def run(names: Sequence[str], found: configuration.Configuration, environ:
             await part.start()
         serving = asyncio.create_task(server.serve())
         gc.freeze()  # what is here now stays: the collector need not walk through all of it again and again
+        gc.set_threshold(20_000, 20, 20)  # requests leave no circles behind, so there is little to look for
         _log.info("running", roles=[role.name for role in chosen], port=server.port, pid=os.getpid())
         await stopping.wait()
         _log.info("draining")

@@ -5,7 +5,6 @@ The header names of every hop stand here and nowhere else. Trace context follows
 """
 
 import dataclasses
-import os
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -65,7 +64,7 @@ def new_span_id() -> str:
 
 
 def _random_hex(size_bytes: int) -> str:
-    while not any(raw := os.urandom(size_bytes)):
+    while not any(raw := ids.random_bytes(size_bytes)):
         continue
     return raw.hex()
 

@@ -186,7 +186,8 @@ class Group(Generic[R, A]):
     async def _commit(self, entries: Sequence[Entry[R, A]]) -> tuple[Callable[[], Sequence[A]], list[int]]:
         """One transaction; returns what reads the answers, and the place of arrival of each row they are about."""
         arrived = [row for entry in entries for row in entry.rows]
-        places = sorted(range(len(arrived)), key=lambda place: arrived[place].key)
+        keys = [row.key for row in arrived]
+        places = sorted(range(len(keys)), key=keys.__getitem__)
         async with self._database.transaction(self._room, sorted({row.tenant for row in arrived})) as bound:
             bound.send(_LOCK_WAIT, (str(round(self._limits.lock_s * 1000)),))
             read = self._write(bound, [arrived[place] for place in places], places)

@@ -10,13 +10,11 @@ Advisory: https://github.com/nats-io/jsm.go/blob/main/schema_source/jetstream/ad
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Final
 
 from penstock.base import context as contexts
 from penstock.base import errors, ids, telemetry
 from penstock.spine import consumer, ports, quarantine, subject
 
-CODE: Final = "max_deliveries"
 _log = telemetry.logger("spine.advisories")
 
 given_up = telemetry.counter(
@@ -107,7 +105,9 @@ class Advisories:
             found.headers if found is not None else {},
             found.body if found is not None else b"",
         )
-        await quarantine.publish(self._spine, context, message, errors.Broken(CODE, detail), said.deliveries)
+        await quarantine.publish(
+            self._spine, context, message, errors.Broken("max_deliveries", detail), said.deliveries
+        )
 
     async def _free(self, said: Advisory) -> None:
         """Terminate it under the subject that an answer to its last delivery would have.

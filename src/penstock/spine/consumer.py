@@ -45,10 +45,9 @@ class ConsumerPolicy:
     ranges: int = 0
     """How many durables, each with one owner at a time, share the partitions, so that order per key holds across
     processes; 0: one durable that whoever pulls shares, in no order."""
-    suspect_from: int = 3
-    """From which time on that the server hands a message out it is a suspect (`suspects`): it runs alone in its
-    process, and two processes that die of it meanwhile end in quarantine. Orderly stops may make suspects too, which
-    costs them no more than running alone."""
+    watched_from: int = 2
+    """From which time on that the server hands a message out it is written down that a handler has it (`suspects`): a
+    process that dies of it leaves that behind, and then it runs alone. Costs two writes to a bucket."""
     pin_timeout_s: float = 0.0
     """With one owner at a time: after how long without a word from it the server gives the durable to another."""
 

@@ -117,8 +117,8 @@ class Holding:
 
     @property
     def sequences(self) -> frozenset[int]:
-        """The positions of everything held."""
-        return frozenset(self._latest)
+        """The positions of everything held under a lease that has not run out."""
+        return frozenset(sequence for sequence, item in self._latest.items() if not item.lapsed)
 
     @property
     def items(self) -> list[Held]:

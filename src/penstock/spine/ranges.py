@@ -14,7 +14,8 @@ from typing import Final
 from penstock.base import errors, ids, tasks, telemetry
 from penstock.messages.v1 import membership_pb2
 from penstock.spine import balance, consumer, lease, ports, route, subject
-from penstock.spine.intake import HandOn, Intake
+from penstock.spine.gatekeeper import HandOn
+from penstock.spine.intake import Intake
 
 ANNOUNCED_EVERY_S: Final = 1.0
 ROLL_CALL_S: Final = 0.5
@@ -238,11 +239,13 @@ class Share:
 
     async def close(self) -> int:
         """After every handler has ended: give back what was left to them, and be gone. Returns how many that were."""
-        given_back = sum([await intake.give_back(running=True) for intake in self._intakes])
+        await self._tasks.stop()
+        given_back = 0
+        for intake in self._intakes:
+            given_back += await intake.stop_asking() + await intake.give_back(running=True)
         if self._policy.ranges:
             for number in sorted(self._balance.mine):
                 await self._release(number)
-        await self._tasks.stop()
         await self._hang_up()
         for intake in self._intakes:
             await intake.close()

@@ -79,12 +79,12 @@ def differences(policy: StreamPolicy, found: StreamPolicy) -> Iterator[Differenc
     for wanted in policy.subjects:
         if not any(covers(pattern, wanted) for pattern in found.subjects):
             yield Difference(policy.name, "subjects", wanted, " ".join(found.subjects) or "none")
-    for field in ("retention", "discard", "replicas"):
+    for field in ("retention", "discard"):
         if getattr(policy, field) != getattr(found, field):
             yield Difference(policy.name, field, str(getattr(policy, field)), str(getattr(found, field)))
-    for field in ("max_age_s", "max_bytes", "duplicate_window_s"):
+    for field in ("max_age_s", "max_bytes", "duplicate_window_s", "replicas"):
         least, have = getattr(policy, field), getattr(found, field)
-        if field != "duplicate_window_s":  # of the others, nothing and less means no limit
+        if field.startswith("max_"):  # of a limit, nothing and less means that there is none
             least, have = (value if value > 0 else math.inf for value in (least, have))
         if have < least:
             yield Difference(policy.name, field, f"at least {least:g}", f"{have:g}")

@@ -1,9 +1,10 @@
-"""Suspects: a message that may be what ends processes runs alone, so that it ends nobody else's work, and is counted.
+"""Suspects: a message that was being handled when a process ended runs alone, so that it ends nobody else's work.
 
-What was handed out for the third time has outlived two owners; most often it was only near when something else ended
-them. Before a suspect's handler begins, that it begins is written to a bucket; whichever way the run ends while the
-process lives, the entry is deleted. An entry that is found was therefore left behind by a process that died with this
-one message in its hands. Two such runs, and the message is set aside (`kills_process`).
+What was handed out before has outlived an owner; most often it was only near when something else ended it. So before
+the handler of such a message begins, that it begins is written to a bucket, and whichever way the run ends while the
+process lives, the entry is deleted. An entry that is found was left behind by a process that died with this message in
+its hands: it is a suspect. It runs alone, which is written down too; two such runs that never ended, and it is set
+aside (`kills_process`). What merely waited in a process that died leaves no entry and runs beside others.
 """
 
 import asyncio
@@ -20,6 +21,9 @@ KEPT_S: Final = 86_400.0
 SOLO_RUNS: Final = 2
 """Runs alone that ended with their process, after which nobody tries again."""
 
+IN_COMPANY: Final = 0
+"""What is written down for a run beside others; for the n-th run alone it is n."""
+
 CLEAR_TIMEOUT_S: Final = 2.0
 
 _log = telemetry.logger("spine.suspects")
@@ -27,9 +31,9 @@ _log = telemetry.logger("spine.suspects")
 solo = telemetry.counter(
     "penstock_suspect_runs_total",
     labels=("consumer", "outcome"),
-    meaning="Runs of a handler alone in its process, for messages handed out often: ended (any way but the death of "
-    "the process), given_up (two processes had died of it).",
-    remedy="ended, in numbers: processes die or are stopped while busy; look why. given_up: `penstock quarantine ls` "
+    meaning="Runs of a handler alone in its process, for messages that were being handled when a process died: ended "
+    "(any way but the death of the process), given_up (two more had died of it).",
+    remedy="ended, in numbers: processes die while busy; look why. given_up: `penstock quarantine ls` "
     "with code kills_process shows the message.",
 )
 
@@ -90,23 +94,28 @@ class Suspects:
         self._ended: set[str] = set()
 
     @contextlib.asynccontextmanager
-    async def alone(self, consumer: str, delivery: ports.Delivery) -> AsyncGenerator[int]:
-        """Run alone; gives how many runs alone ended with their process. With `SOLO_RUNS` of them, begin none.
+    async def watched(self, consumer: str, delivery: ports.Delivery) -> AsyncGenerator[int]:
+        """Run written down; alone if a process died of it before. Gives how many runs alone ended with their process.
 
-        Raises Unavailable when the bucket cannot be read or written now: nothing runs uncounted.
+        With `SOLO_RUNS` of them, nothing may be begun. Raises Unavailable when the bucket cannot be read or written
+        now: nothing runs uncounted.
         """
-        await self.turnstile.enter(alone=True)
+        key = _key(consumer, delivery)
+        found = await self._found(key)
+        if found == SOLO_RUNS:
+            solo.labels(consumer, "given_up").inc()
+            yield SOLO_RUNS
+            return
+        alone = found is not None
+        await self.turnstile.enter(alone=alone)
         try:
-            key = _key(consumer, delivery)
-            runs = await self._runs(key)
-            if runs < SOLO_RUNS:
-                await (await self._opened()).put(key, str(runs + 1).encode())
+            await (await self._opened()).put(key, str(IN_COMPANY if found is None else found + 1).encode())
             try:
-                yield runs
+                yield found or 0
             finally:
-                solo.labels(consumer, "ended" if runs < SOLO_RUNS else "given_up").inc()
-                if runs < SOLO_RUNS:
-                    await self._clear(key)
+                if alone:
+                    solo.labels(consumer, "ended").inc()
+                await self._clear(key)
         finally:
             self.turnstile.leave()
 
@@ -115,14 +124,14 @@ class Suspects:
             self._bucket = await self._spine.key_value(BUCKET, max_age_s=KEPT_S)
         return self._bucket
 
-    async def _runs(self, key: str) -> int:
-        """Runs that were begun and never ended. What ended here but could not be deleted then does not count."""
+    async def _found(self, key: str) -> int | None:
+        """What a process that died left behind. What ended here but could not be deleted then does not count."""
         found = await (await self._opened()).get(key)
         if key in self._ended:
             self._ended.discard(key)
-            return 0
+            return None
         written = (found.value if found is not None else None) or b""
-        return int(written) if written.isdigit() else 0
+        return min(int(written), SOLO_RUNS) if written.isdigit() else None
 
     async def _clear(self, key: str) -> None:
         try:

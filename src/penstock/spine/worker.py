@@ -193,8 +193,8 @@ class Worker:
         only = delivery.headers.get(contexts.ONLY)
         if only and only != name:
             return await self._reactions.skipped(item)
-        if item.latest.deliveries >= self._policy.suspect_from:
-            return await self._try_alone(context, item)
+        if item.delivery.deliveries >= self._policy.watched_from:
+            return await self._try_watched(context, item)
         turnstile = self._suspects.turnstile
         await turnstile.enter()
         try:
@@ -205,12 +205,12 @@ class Worker:
             turnstile.leave()
         return await self._react(context, item, error)
 
-    async def _try_alone(self, context: contexts.Context, item: lease.Held) -> float | None:
+    async def _try_watched(self, context: contexts.Context, item: lease.Held) -> float | None:
         try:
-            async with self._suspects.alone(self._policy.name, item.delivery) as runs:
+            async with self._suspects.watched(self._policy.name, item.delivery) as runs:
                 if self._is_late(item):
                     return None
-                if runs >= suspects.SOLO_RUNS:
+                if runs == suspects.SOLO_RUNS:
                     return await self._reactions.killed(context, item, runs)
                 error = await self._attempt(context, item)
         except errors.Unavailable as away:

@@ -16,6 +16,7 @@ class Course:
         self.moved = False
         self._head: heads.Head | None = None
         self._newest: Mapping[str, str] = {}
+        self._new = self._duplicates = 0
         flowing.shut = True
 
     @property
@@ -36,11 +37,19 @@ class Course:
         self.moved = False
         return self.head
 
+    def take_counts(self) -> list[tuple[str, int]]:
+        """How many rows were acknowledged since the last time, by outcome."""
+        found = [(outcome, count) for outcome, count in (("new", self._new), ("duplicate", self._duplicates)) if count]
+        self._new = self._duplicates = 0
+        return found
+
     def acknowledged(self, row: flow.Row, answer: ports.Published) -> bool:
         """A row was stored; False when it cannot be there, after what had been acknowledged before it was sent."""
         self.flow.published(row, answer.sequence)
         if answer.duplicate:
+            self._duplicates += 1
             return True
+        self._new += 1
         if answer.sequence <= row.above:
             return False
         if answer.sequence > self.last:

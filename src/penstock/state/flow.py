@@ -29,7 +29,6 @@ class Row:
 
     day: datetime.date
     seq: int
-    created_at: datetime.datetime
     outgoing: ports.Outgoing
     tries: int = 0
     above: int = 0

@@ -11,11 +11,17 @@ import functools
 from collections.abc import Sequence
 from typing import Final
 
+from penstock.base import errors, telemetry
 from penstock.spine import consumer
 from penstock.state import floors, heads, register, relay
 
 BATCH: Final = 5000
 """Rows that wait again by one statement."""
+
+WINDOW: Final = 50_000
+"""Rows that one statement looks at, so that it ends in time whatever it finds."""
+
+_log = telemetry.logger("state.publisher")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -92,20 +98,32 @@ class Ledger:
         """The days of which rows are kept."""
         return [row[0] for row in await self._session.fetch_all(_DAYS, (f"{self._room}.outbox",))]
 
-    async def first(self, loss: Loss, day: datetime.date) -> int | None:
-        """The first row of a day that a loss concerns and that does not wait yet."""
-        row = await self._session.fetch_one(_first(self._room), (day, list(loss.targets), loss.since))
-        return row[0] if row else None
+    async def span(self, loss: Loss, day: datetime.date) -> tuple[int, int]:
+        """The rows of a day among which are all that a loss concerns: the first one, and the last one of the day.
+
+        The first one is looked for by the time of publishing; when that takes too long, as there are so many that
+        looking is not worth it, it is the first one of the day. (0, 0) when there is none.
+        """
+        last = await self._session.fetch_one(_last(self._room), (day,))
+        try:
+            first = await self._session.fetch_one(_first(self._room), (day, list(loss.targets), loss.since))
+        except errors.Unavailable as error:
+            if self._session.lost:
+                raise
+            _log.warning("looks through a whole day of rows", room=self._room, day=str(day), code=error.code)
+            first = (1,)
+        return (first[0], last[0]) if first and last and first[0] is not None else (0, 0)
 
     async def take_up(self, loss: Loss, day: datetime.date, after: int) -> tuple[int, int]:
-        """Let a batch of rows behind `after` wait again; returns how many, and the last of them (0: there was none).
+        """Let a batch of rows behind `after` wait again; returns how many, and behind which row the next batch begins.
 
         What goes to a stream that is intact gets another message id, or the stream would drop it as sent before.
         """
-        again = (loss.stream, loss.number)
-        values = (day, after, list(loss.targets), loss.since, BATCH, *again, *again, loss.number)
+        again, until = (loss.stream, loss.number), after + WINDOW
+        values = (day, after, until, list(loss.targets), loss.since, BATCH, *again, *again, loss.number)
         row = await self._session.fetch_one(_take_up(self._room), values)
-        return (row[0], row[1] or 0) if row else (0, 0)
+        count, top = row or (0, until)
+        return int(count), int(top) if count == BATCH else until
 
     async def finish(self, loss: Loss) -> None:
         """All its rows wait."""
@@ -154,10 +172,15 @@ def _lost(room: str) -> str:
 
 
 @functools.cache
+def _last(room: str) -> str:
+    return f"select max(seq) from {room}.outbox where created_day = %s::date"  # noqa: S608
+
+
+@functools.cache
 def _first(room: str) -> str:
     return (
-        f"select min(seq) from {room}.outbox where created_day = %s::date "  # noqa: S608
-        "and stream = any(%s::text[]) and published_at >= coalesce(%s::timestamptz, '-infinity')"
+        f"select min(seq) from (select seq from {room}.outbox where created_day = %s::date "  # noqa: S608
+        "and stream = any(%s::text[]) and published_at >= coalesce(%s::timestamptz, '-infinity') offset 0) as lost"
     )
 
 
@@ -166,7 +189,7 @@ def _take_up(room: str) -> str:
     fresh = "regexp_replace(message_id, '~[0-9]+$', '') || '~' || %s::bigint"
     return (
         f"with again as (select created_day, seq from {room}.outbox "  # noqa: S608
-        "where created_day = %s::date and seq > %s::bigint and stream = any(%s::text[]) "
+        "where created_day = %s::date and seq > %s::bigint and seq <= %s::bigint and stream = any(%s::text[]) "
         "and published_at >= coalesce(%s::timestamptz, '-infinity') order by seq limit %s::bigint), "
         f"taken as (update {room}.outbox as row set published_at = null, stream_created = null, stream_seq = null, "
         f"message_id = case when stream = %s then message_id else {fresh} end, "

@@ -98,17 +98,18 @@ def elements(outgoing: ports.Outgoing, tenant: str) -> list[bytes]:
 
 
 def append_each(
-    bound: transaction.Transaction, change: str, key: str, columns: Mapping[str, column.Column]
+    bound: transaction.Transaction, change: str, key: str, columns: Mapping[str, column.Column], *, stream: str = ""
 ) -> wire.Answer:
     """Queue a change of many rows, and for each row that it touches the message that tells of it, as one statement.
 
     `change` reads its rows from `given`, whose columns are `columns`: `tenant`, those of `COLUMNS`, `place` (in which
     order the messages leave), and its own. It ends in `returning <key>`, columns that tell the rows of `given` apart.
-    The answer, readable once the transaction has committed, has the message id of each row that was touched.
+    The answer, readable once the transaction has committed, has the message id of each row that was touched. `stream`
+    names the one that all messages are for, if it is one: the publisher then reads for that one only.
     """
     kinds = tuple((name, column_.sql) for name, column_ in columns.items())
     answer = bound.send(_each(bound.room, change, key, kinds), tuple(columns.values()))
-    bound.on_commit(functools.partial(_ring, bound.room, ""))
+    bound.on_commit(functools.partial(_ring, bound.room, stream))
     return answer
 
 

@@ -58,6 +58,7 @@ class Reign:
     ) -> None:
         self._table, self._spine, self._room = table, spine, table.room
         self._limits = limit or limits.PublisherLimits()
+        self._send = self._traced if telemetry.tracing() else spine.publish
         self._loop = asyncio.get_running_loop()
         self._wake, self._landed, self._abandoned = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._courses: dict[str, course.Course] = {}
@@ -171,6 +172,9 @@ class Reign:
     def _records(self) -> list[relay.Record]:
         """What is settled since the last time."""
         found = [relay.Record(one.name, one.flow.take_settled(), one.take_head()) for one in self._courses.values()]
+        for one in self._courses.values():
+            for outcome, count in one.take_counts():
+                published.labels(self._room, one.name, outcome).inc(count)
         return [record for record in found if record.settled or record.head]
 
     def _readings(self) -> list[relay.Reading]:
@@ -224,7 +228,16 @@ class Reign:
     async def _work(self, one: course.Course, row: flow.Row | None) -> None:
         """Publish a row, and then whatever comes next on the course, until there is nothing."""
         while row is not None:
-            await self._publish(one, row)
+            row.above = one.last
+            try:
+                answer = await self._send(row.outgoing, on=self._connection)
+            except errors.Unavailable as error:
+                self._unavailable(one, row, error)
+            except Exception as error:  # noqa: BLE001 - whatever a transport does, the row's key must go on
+                self._refused(one, row, error)
+            else:
+                if not one.acknowledged(row, answer):
+                    self._distrust(one)
             self._landed.set()
             if self._closing or self._spine.connection != self._connection:
                 break
@@ -234,26 +247,11 @@ class Reign:
         if one.flow.unrecorded == 1 or self._is_due() or (one.news and one.flow.space):
             self._wake.set()
 
-    async def _publish(self, one: course.Course, row: flow.Row) -> None:
-        row.above = one.last
-        try:
-            answer = await self._send(row.outgoing)
-        except errors.Unavailable as error:
-            self._unavailable(one, row, error)
-        except Exception as error:  # noqa: BLE001 - whatever a transport does, the row's key must go on
-            self._refused(one, row, error)
-        else:
-            published.labels(self._room, answer.stream, "duplicate" if answer.duplicate else "new").inc()
-            if not one.acknowledged(row, answer):
-                self._distrust(one)
-
-    async def _send(self, outgoing: ports.Outgoing) -> ports.Published:
+    async def _traced(self, outgoing: ports.Outgoing, *, on: int) -> ports.Published:
         """Publish as a span between the one that wrote the row and the one that will handle the message."""
-        if not telemetry.tracing():
-            return await self._spine.publish(outgoing, on=self._connection)
         context = contexts.from_headers(subject.tenant_of(outgoing.subject), outgoing.headers)
         with telemetry.span("outbox publish", context, "producer", room=self._room, stream=outgoing.stream) as inner:
-            return await self._spine.publish(route.at_span(inner, outgoing), on=self._connection)
+            return await self._spine.publish(route.at_span(inner, outgoing), on=on)
 
     def _unavailable(self, one: course.Course, row: flow.Row, error: errors.PenstockError) -> None:
         failures.labels(self._room, error.code).inc()

@@ -7,10 +7,11 @@ neither read nor record, and the next one may begin.
 import dataclasses
 import datetime
 import functools
-from collections.abc import Sequence
-from typing import Any, Final
+import json
+from collections.abc import Iterable, Sequence
+from typing import Final
 
-from penstock.database import pool, session, transaction
+from penstock.database import pool, session, transaction, wire
 from penstock.spine import ports
 from penstock.state import flow, heads
 
@@ -22,6 +23,9 @@ AHEAD_DAYS: Final = 14
 _SESSION: Final = """
 select set_config('synchronous_commit', 'off', false), set_config('plan_cache_mode', 'force_generic_plan', false),
     set_config('enable_seqscan', 'off', false), set_config('enable_sort', 'off', false)"""
+
+
+_decode: Final = json.JSONDecoder().raw_decode
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -86,8 +90,10 @@ class Relay:
         async with self.session.transaction() as bound:
             for record in records:
                 _record(bound, self.room, record)
-            answers = [bound.send(_read(self.room), (one.stream, one.held, one.stuck, one.limit)) for one in readings]
-        return [[_row(one.stream, row) for row in answer.rows()] for one, answer in zip(readings, answers, strict=True)]
+            answers = [
+                bound.send(_read(self.room), (one.stream, _array(one.held), one.stuck, one.limit)) for one in readings
+            ]
+        return [_rows(one.stream, answer) for one, answer in zip(readings, answers, strict=True)]
 
     def close(self) -> None:
         """Give up the lease."""
@@ -110,7 +116,7 @@ def _record(bound: transaction.Transaction, room: str, record: Record) -> None:
         mine = [one for one in published if one.row.day == day]
         created = record.head.created if record.head else None
         numbers, places = [one.row.seq for one in mine], [one.stream_seq for one in mine]
-        bound.send(_published(room), (created, numbers, places, day))
+        bound.send(_published(room), (created, _array(numbers), _array(places), day))
     for one in record.settled:
         if one.failure:
             bound.send(_failed(room), (one.failure, one.row.day, one.row.seq))
@@ -121,9 +127,9 @@ def _record(bound: transaction.Transaction, room: str, record: Record) -> None:
 @functools.cache
 def _read(room: str) -> str:
     return (
-        "select created_day, seq, created_at, subject, key, headers, body "  # noqa: S608
+        "select created_day, seq, subject, key, headers::text, body "  # noqa: S608
         f"from {room}.outbox where stream = %s and published_at is null and failed_at is null "
-        "and seq <> all(%s::bigint[]) and key <> all(%s::text[]) order by seq limit %s::bigint"
+        "and seq <> all((select %s::text::bigint[])::bigint[]) and key <> all(%s::text[]) order by seq limit %s::bigint"
     )
 
 
@@ -143,7 +149,7 @@ def _waiting(room: str) -> str:
 def _published(room: str) -> str:
     return (
         f"update {room}.outbox as row set published_at = now(), stream_seq = done.stream_seq, "  # noqa: S608
-        "stream_created = %s::timestamptz from unnest(%s::bigint[], %s::bigint[]) as done(seq, stream_seq) "
+        "stream_created = %s::timestamptz from unnest(%s::text::bigint[], %s::text::bigint[]) as done(seq, stream_seq) "
         "where row.created_day = %s::date and row.seq = done.seq"
     )
 
@@ -175,6 +181,15 @@ def _sweep(room: str) -> str:
     return f"select {room}.outbox_sweep(%s::integer)"
 
 
-def _row(stream: str, row: Sequence[Any]) -> flow.Row:
-    day, seq, created_at, subject, key, headers, body = row
-    return flow.Row(day, seq, created_at, ports.Outgoing(stream, subject, key, headers, bytes(body)))
+def _rows(stream: str, answer: wire.Answer) -> list[flow.Row]:
+    """Rows as they leave. Headers travel as text: their parser in C is called without psycopg's detours."""
+    outgoing, decode = ports.Outgoing, _decode
+    return [
+        flow.Row(day, seq, outgoing(stream, subject, key, decode(headers)[0], body))
+        for day, seq, subject, key, headers, body in answer.rows()
+    ]
+
+
+def _array(numbers: Iterable[int]) -> str:
+    """An array of numbers as Postgres reads it: a tenth of what psycopg takes to look at each."""
+    return "{" + ",".join(map(str, numbers)) + "}"

@@ -257,12 +257,11 @@ class Watch:
         await self._carrier.settle([self._carrier.course_of(name) for name in loss.targets])
         total = 0
         for day in await self._book.days():
-            first = await self._book.first(loss, day)
-            after = first - 1 if first is not None else None
-            while after is not None:
-                count, last = await self._book.take_up(loss, day, after)
+            first, last = await self._book.span(loss, day)
+            after = first - 1
+            while after < last:
+                count, after = await self._book.take_up(loss, day, after)
                 total += count
-                after = last if count else None
         await self._book.finish(loss)
         refilled.labels(self._book.room, loss.stream).inc(total)
         _log.warning("stream is being refilled", room=self._book.room, stream=loss.stream, rows=total)

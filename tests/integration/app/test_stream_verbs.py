@@ -13,9 +13,10 @@ import pytest
 from penstock.app import apps, examples
 from penstock.base import settings
 from penstock.servers import testing
-from penstock.spine import consumer, ports, stream
+from penstock.spine import consumer, payload, ports, stream
 from penstock.spine import settings as spine_settings
-from penstock.spine.adapters import spine_nats
+from penstock.spine.adapters import payloads_nats, spine_nats
+from penstock.spine.plane import address as addresses
 from tests import cluster
 from tests.integration.app import installation
 from tests.unit.cli import calling
@@ -42,10 +43,14 @@ class At:
 
         return asyncio.run(connected())
 
+    @property
+    def address(self) -> addresses.Address:
+        nats = settings.load(spine_settings.NatsSettings, "nats", {}, self._environ)
+        return spine_nats.NatsSpine.address(self.url, nats)
+
     @contextlib.asynccontextmanager
     async def connected(self) -> AsyncIterator[ports.Spine]:
-        nats = settings.load(spine_settings.NatsSettings, "nats", {}, self._environ)
-        spine = await spine_nats.NatsSpine.connect(spine_nats.NatsSpine.address(self.url, nats), wait_s=10)
+        spine = await spine_nats.NatsSpine.connect(self.address, wait_s=10)
         yield spine
         await spine.close()
 
@@ -168,14 +173,29 @@ async def with_buckets(spine: ports.Spine) -> None:
     await spine.key_value("things")
 
 
+async def with_payload(at: At, reference: payload.Reference | None = None) -> payload.Reference:
+    """Put a payload, or read it; both twice, since each copy may answer."""
+    store = await payloads_nats.NatsPayloads.connect(at.address, wait_s=10)
+    await store.provide(payload.BucketPolicy("parser"))
+    whole = bytes(range(256)) * 2000
+    for _ in range(2):
+        put = await store.put("parser", "acme", whole, payload.Terms(600))
+        found = [piece async for piece in store.get("acme", reference or put)]
+        assert b"".join(found) == whole
+    await store.close()
+    return reference or put
+
+
 def test_our_own_buckets_get_as_many_copies_as_streams_and_keep_all_else(clustered):
     clustered.work(with_buckets)
+    reference = asyncio.run(with_payload(clustered))
     stranger = {one["name"]: one for one in clustered.call("ls", "--all", "--json").document}["KV_things"]
     for replicas in (3, 1):
         asked = {"PENSTOCK_SPINE__REPLICAS": str(replicas)}
         assert clustered.call("apply", "--yes", **asked).code == 0
         found = {one["name"]: one for one in clustered.call("ls", "--all", "--json").document}
         assert found.pop("KV_things")["copies"] == stranger["copies"]
+        assert asyncio.run(with_payload(clustered, reference)) == reference
         assert {one["copies"] for one in found.values()} == {replicas}
         assert clustered.call("diff", **asked).code == 0
 

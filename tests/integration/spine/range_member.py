@@ -21,11 +21,12 @@ POLICY = consumer.ConsumerPolicy(
     "tenant.acme.letters.>",
     concurrency=16,
     max_ack_pending=128,
-    ack_wait_s=2.0,
+    ack_wait_s=5.0,  # longer than others take to notice that a process is gone: so newer messages come first
     backoff_s=(0.05,),
     ranges=8,
 )
 DEADLY = b"die"
+HANDLING_S = 0.02
 DRAIN_S = 10.0
 
 
@@ -48,7 +49,7 @@ async def serve(url: str, journal: str, name: str) -> None:
         os.write(file, f"{name} {key} {delivery.body.decode()} {delivery.deliveries}\n".encode())
         if delivery.body == DEADLY:
             os.kill(os.getpid(), signal.SIGKILL)
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(HANDLING_S)
 
     running = worker.Worker(spine, POLICY, handle, lane_of=lambda delivery: delivery.subject)
     await running.start()

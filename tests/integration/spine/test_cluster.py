@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from penstock.spine import stream
+from penstock.spine import provision, stream
+from penstock.spine.adapters import spine_nats
 from tests import cluster
 from tests.integration.spine import cluster_load, stalls
 
 INBOUND = stream.MESSAGES_INBOUND.name
-AWAY_S = 10.0
+AWAY_S = 60.0
 PAUSED_S = 8.0
 
 
@@ -94,3 +95,18 @@ async def test_a_node_is_gone_for_a_minute(nats_cluster, load, judge) -> None:
     node.start()
     await nats_cluster.settled()
     await judge(f"a node is gone for {AWAY_S:g} s")
+
+
+async def test_what_is_made_has_three_copies(nats_cluster) -> None:
+    await nats_cluster.settled()
+    await nats_cluster.delete_streams()
+    spine = await spine_nats.NatsSpine.connect(nats_cluster.address(), wait_s=20, deadline_s=3)
+    try:
+        names = sorted(policy.name for policy in stream.STREAMS)
+        assert sorted(await provision.streams(spine, stream.STREAMS, replicas=cluster_load.COPIES)) == names
+        assert await provision.streams(spine, stream.STREAMS, replicas=cluster_load.COPIES) == []
+        assert await (await spine.key_value("settings")).put("a", b"1") == 1
+        made = [await spine.describe_stream(name) for name in (*names, "KV_settings")]
+        assert {policy and policy.replicas for policy in made} == {cluster_load.COPIES}
+    finally:
+        await spine.close()

@@ -158,6 +158,7 @@ async def test_a_durable_that_is_deleted_is_made_again_and_goes_on(
     # The last one that was seen may come twice; what was there before the durable does not come at all.
     assert sorted(set(inbox.numbers)) == [3, 4, 5]
     assert len(inbox) <= 4
+    assert inbox.deliveries[-1].session > inbox.deliveries[0].session
 
 
 async def test_a_stream_that_is_lost_and_made_again_is_consumed_from_its_start(

@@ -16,6 +16,7 @@ from penstock.base import errors
 from penstock.spine import payload
 from penstock.spine.adapters import payload_transfer, payload_upload, payloads_nats
 from penstock.spine.plane import address
+from penstock.spine.plane import headers as wire
 from penstock.spine.testing.payload_bench import BUCKET, CHUNK_BYTES, LIMIT_BYTES, TERMS, content, read, refusal
 from tests import cluster
 from tests.conformance import payload_bench_nats
@@ -56,6 +57,19 @@ async def test_a_worker_can_neither_delete_nor_make_nor_look_elsewhere(bench, us
         assert await read(store, "acme", reference) == content(10)
     finally:
         await bench.ask(f"STREAM.DELETE.OBJ_{other.name}")
+
+
+@pytest.mark.parametrize("user", payload_bench_nats.WORKERS)
+@pytest.mark.parametrize("headers", [{"Nats-Rollup": "all"}, {"Nats-Rollup": "sub"}], ids=str)
+async def test_a_worker_cannot_remove_what_others_have_put(bench, user: str, headers: dict[str, str]) -> None:
+    store = await bench.opened()
+    reference = await store.put("parser", "acme", content(10), TERMS)
+    worker = await bench.link_as(user)
+    for subject in (payload_upload.chunk_subject, payload_upload.description_subject):
+        block = wire.block({**headers, "Nats-TTL": "60s"})
+        answer = await worker.call(subject(reference.bucket, reference.name), b"x", 5, headers_block=block)
+        assert b'"error"' in answer.body
+    assert await read(store, "acme", reference) == content(10)
 
 
 async def test_a_worker_with_an_account_of_its_own_cannot_send_answers_where_it_may_not_write(bench) -> None:

@@ -7,13 +7,15 @@ import ssl
 import pytest
 import structlog
 
+from penstock.app import configuration, endpoints
 from penstock.base import errors
 from penstock.base import settings as base_settings
+from penstock.sdk import connection
 from penstock.spine.adapters import nats_access, nats_nkey, spine_nats
 from penstock.spine.plane import ledger, link
 from penstock.spine.settings import NatsSettings
 from tests import certificates
-from tests.integration.spine.plane_stage import QUICK, WITHIN_S, linked, refused, served
+from tests.integration.spine.plane_stage import QUICK, WITHIN_S, linked, refused, served, until
 
 SECRET = "a-wrong-secret"
 
@@ -99,6 +101,23 @@ async def test_tls(server_folder, authority, client):
         await assert_refused(server, code="nats_tls", ca_file=certificates.Authority(stranger).certificate)
 
 
+async def test_large_messages_and_outages_are_survived_in_tls(server_folder, authority):
+    async with (
+        served(server_folder / "a", tls(authority)) as server,
+        linked(server.url, ca_file=authority.certificate) as one,
+    ):
+        one.subscribe("ask", lambda asked: one.publish(asked.reply, asked.body))
+        for number in (1, 2, 3):
+            assert one.connection == number
+            bodies = [bytes([n]) * 1_000_000 for n in range(5)]
+            calls = [one.call("ask", body, 20) for body in bodies]
+            assert [answer.body for answer in await asyncio.gather(*calls)] == bodies
+            server.kill()
+            await until(lambda: not one.connected)
+            await server.start()
+            await one.wait_connected(WITHIN_S)
+
+
 async def test_a_certificate_must_be_for_the_name_that_was_asked_for(server_folder, authority):
     async with served(server_folder / "a", tls(authority)) as server:
         url = server.url.replace("127.0.0.1", "127.0.0.2")
@@ -130,6 +149,7 @@ async def test_a_server_that_asks_for_a_certificate(server_folder, authority, cl
         await let_in(client, server.url, ca_file=authority.certificate, **mine)
         without = await refused(server.url, ca_file=authority.certificate, wait_s=1)
         assert isinstance(without, errors.PenstockError)
+        # The server may be faster to hang up than to say why.
         assert without.code in {"nats_tls", "nats_unreachable"}
 
 
@@ -317,3 +337,26 @@ def test_no_certificate_is_checked_less_than_by_default(server_folder, authority
     assert context is not None
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
     assert len(context.get_ca_certs()) == 1
+
+
+async def test_an_operators_settings_let_the_core_and_an_app_in(server_folder, authority):
+    """The same variables for both; an app that finds an installation finds them with it."""
+    token = 'authorization { token: "let-me-in" }\n'
+    async with served(server_folder / "a", tls(authority) + token) as server:
+        nats = {"PENSTOCK_NATS__TOKEN": "let-me-in", "PENSTOCK_NATS__CA_FILE": str(authority.certificate)}
+        environ = {**nats, "PENSTOCK_NATS_URL": server.url, "PENSTOCK_DATA": str(server_folder)}
+        core = configuration.load(environ)
+        assert core.servers.nats_url is not None
+        where = endpoints.Endpoints("", server.url, "", "", "", 0, core.nats.table())
+        endpoints.write(server_folder, where)
+        found = connection.find(environ)
+        beside = connection.find({"PENSTOCK_DATA": str(server_folder)})
+        for url, chosen in (
+            (core.servers.nats_url, core.nats),
+            (found.url, found.nats),
+            (beside.url, beside.nats),
+        ):
+            there = spine_nats.NatsSpine.address(url.reveal(), chosen)
+            spine = await spine_nats.NatsSpine.connect(there, wait_s=WITHIN_S)
+            assert spine.connected
+            await spine.close()

@@ -1,6 +1,7 @@
 """The link against a real nats-server: messages, answers, outages, and servers that come and go."""
 
 import asyncio
+import dataclasses
 import signal
 
 import pytest
@@ -193,15 +194,19 @@ async def test_a_server_killed_while_much_is_written_is_survived_many_times(serv
 
 
 async def test_a_server_that_stops_answering_is_left_and_writers_are_told_to_wait(server):
-    async with linked(server.access) as one:
+    async with linked(server.access, timing=dataclasses.replace(QUICK, ping_s=0.5)) as one:
+
+        async def write_without_end() -> None:
+            while True:
+                one.publish("a", b"x" * 500_000)
+                if not one.has_room:
+                    await one.room(0.05)
+
         server.send(signal.SIGSTOP)
         try:
             waiting = one.call("ask.a", b"", 60)
-            while one.has_room:
-                one.publish("a", b"x" * 500_000)
-                await asyncio.sleep(0)
             with pytest.raises(errors.Unavailable) as full:
-                await one.room(0.01)
+                await asyncio.wait_for(write_without_end(), WITHIN_S)
             assert full.value.code == "congested"
             with pytest.raises(errors.Unavailable) as lost:
                 await asyncio.wait_for(waiting, WITHIN_S)
@@ -224,6 +229,28 @@ async def test_unsent_bytes_are_bounded_for_those_who_do_not_wait(server, monkey
         assert full.value.code == "congested"
         await one.room(5)
         one.publish("a", b"")
+
+
+async def test_a_client_that_reads_too_slowly_is_cut_off_by_the_server_and_comes_back(server_folder):
+    async with (
+        served(server_folder / "a", 'max_pending: 1MB\nwrite_deadline: "200ms"') as server,
+        linked(server.url) as slow,
+        linked(server.url) as fast,
+    ):
+        heard = []
+        await slow.subscribe("a", heard.append).established(5)
+        slow._carrier.current._transport.pause_reading()
+        for _ in range(60):
+            fast.publish("a", b"x" * 500_000)
+            await fast.room(5)
+        await fast.barrier(WITHIN_S)
+        # It does not read that it was cut off: its own PINGs, unanswered, find out.
+        await until(lambda: slow.connection == 2)
+        before = len(heard)
+        fast.publish("a", b"then")
+        await until(lambda: len(heard) > before)
+        assert heard[-1].body == b"then"
+        assert fast.connection == 1
 
 
 async def test_another_server_of_the_list_is_taken_when_one_is_gone(server_folder):

@@ -265,6 +265,25 @@ async def test_a_server_that_asks_and_never_reads_is_left(monkeypatch):
         await until(lambda: one.connection == 2)
 
 
+async def test_a_barrier_that_is_never_answered_ends_in_time_or_with_the_link(monkeypatch):
+    monkeypatch.setattr("penstock.spine.plane.connection.HANG_UP_S", 0.05)
+
+    async def script(session: Session, number: int) -> None:
+        await session.let_in()
+        await session.reader.read()
+
+    async with scripted(script) as server, linked(server.url, timing=carrier.Timing()) as one:
+        with pytest.raises(errors.Unavailable) as late:
+            await one.barrier(0.01)
+        assert late.value.code == "timeout"
+        waiting = asyncio.create_task(one.barrier(30))
+        await asyncio.sleep(0)
+        await one.close()
+        with pytest.raises(errors.Unavailable) as closed:
+            await asyncio.wait_for(waiting, WITHIN_S)
+        assert closed.value.code == "spine_closed"
+
+
 async def test_the_limit_of_a_message_follows_the_server_while_we_are_connected():
     async def script(session: Session, number: int) -> None:
         await session.let_in(max_payload=100)

@@ -11,8 +11,11 @@ from penstock.servers.endpoints import NatsEndpoint
 from tests.conformance import nats_bench
 from tests.integration.spine import range_member, range_stage
 
-PAUSE_S = 5.0
-"""Longer than a lease of two seconds and than the two after which a silent owner is replaced."""
+PAUSE_S = 8.0
+"""Longer than a lease, and than it takes until a silent owner is replaced."""
+
+AWAY_S = 0.5
+"""How long the server is gone."""
 
 
 @pytest.fixture
@@ -23,7 +26,7 @@ async def company(fresh_nats: NatsEndpoint, server_folder: Path) -> AsyncIterato
 
 async def test_two_processes_share_and_one_that_stops_hands_over_at_once(company: range_stage.Company) -> None:
     first = await company.join("first")
-    writing = asyncio.create_task(company.write(3000, pause_s=0.001))
+    writing = asyncio.create_task(company.write(3000, pause_s=0.002))
     second = await company.join("second")
     await company.until(lambda: company.count("second") > 500)
     assert company.count("first") > 500
@@ -38,7 +41,7 @@ async def test_two_processes_share_and_one_that_stops_hands_over_at_once(company
 
 async def test_one_is_killed(company: range_stage.Company) -> None:
     first, _ = await company.join("first"), await company.join("second")
-    writing = asyncio.create_task(company.write(3000, pause_s=0.001))
+    writing = asyncio.create_task(company.write(3000, pause_s=0.002))
     await company.until(lambda: company.count("first") > 300)
     first.process.kill()
     await writing
@@ -84,7 +87,7 @@ async def test_the_server_is_killed_and_comes_back(server_folder: Path) -> None:
             for moment in (500, 1500):
                 await company.until(lambda moment=moment: len(company.lines()) > moment)
                 server.kill()
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(AWAY_S)
                 server.start()
             await writing
             await company.all_arrived()

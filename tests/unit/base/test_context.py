@@ -102,7 +102,7 @@ def test_an_invalid_trace_id_is_replaced(trace_id: str) -> None:
 
 def test_ids_that_are_all_zero_are_never_made(monkeypatch: pytest.MonkeyPatch) -> None:
     draws = [b"\0" * 16, b"\0" * 15 + b"\1", b"\0" * 8, b"\2" * 8]
-    monkeypatch.setattr(contexts.os, "urandom", lambda size: draws.pop(0))
+    monkeypatch.setattr(contexts.ids, "random_bytes", lambda size: draws.pop(0))
     assert contexts.new_trace_id() == "0" * 31 + "1"
     assert contexts.new_span_id() == "02" * 8
 

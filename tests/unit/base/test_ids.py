@@ -1,6 +1,8 @@
 """Ids: what is accepted, what encodes to what, and that two different things never meet."""
 
 import re
+import subprocess
+import sys
 import time
 
 import pytest
@@ -132,9 +134,9 @@ def test_a_partition_outside_the_range_is_our_bug(number: int) -> None:
 def test_a_new_id_is_a_uuid_of_version_7(monkeypatch: pytest.MonkeyPatch) -> None:
     # RFC 9562, section 5.7: 48 bits of Unix milliseconds, version 7, 12 random bits, variant 10, 62 random bits.
     monkeypatch.setattr(ids.time, "time_ns", lambda: 0x017F22E279B0 * 1_000_000)
-    monkeypatch.setattr(ids.os, "urandom", lambda size: b"\xff" * size)
+    monkeypatch.setattr(ids, "random_bytes", lambda size: b"\xff" * size)
     assert ids.new_id() == "017f22e279b07fffbfffffffffffffff"
-    monkeypatch.setattr(ids.os, "urandom", lambda size: b"\0" * size)
+    monkeypatch.setattr(ids, "random_bytes", lambda size: b"\0" * size)
     assert ids.new_id() == "017f22e279b070008000000000000000"
 
 
@@ -154,3 +156,22 @@ def test_new_ids_carry_the_time_sort_by_it_and_differ(monkeypatch: pytest.Monkey
 def test_law_a_derived_id_depends_on_every_part_and_where_it_ends(first: list[str], second: list[str]) -> None:
     assert (first == second) == (ids.derive_id(*first) == ids.derive_id(*second))
     assert re.fullmatch(r"[0-9a-f]{32}", ids.derive_id(*first))
+
+
+def test_random_bytes_are_as_many_as_asked_for_and_never_given_out_twice():
+    sizes = [1, 16, 24, 4000, 4096, 5000, 10] * 20
+    drawn = [ids.random_bytes(size) for size in sizes]
+    assert [len(one) for one in drawn] == sizes
+    assert len({one for one in drawn if len(one) > 8}) == len([one for one in drawn if len(one) > 8])
+
+
+def test_a_forked_child_draws_random_bytes_of_its_own():
+    """In a process without threads: forking one with threads is what Python warns of."""
+    script = (
+        "import os; from penstock.base import ids; ids.random_bytes(1); forked = os.fork()\n"
+        "print(ids.random_bytes(16).hex(), flush=True)\n"
+        "forked and os.waitpid(forked, 0)"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    first, second = ran.stdout.split()
+    assert first != second

@@ -37,6 +37,22 @@ def test_the_running_installation_says_where_it_is(tmp_path: Path) -> None:
     assert "hush" not in repr(found)
 
 
+def test_settings_of_nats_stand_beside_the_url() -> None:
+    found = connection.find({"PENSTOCK_NATS_URL": "tls://bus", "PENSTOCK_NATS__TOKEN": "hush"})
+    assert found.nats.table() == {"token": "hush"}
+    assert "hush" not in repr(found)
+    with pytest.raises(errors.Rejected, match="nats has no setting 'tokn'"):
+        connection.find({"PENSTOCK_NATS_URL": "tls://bus", "PENSTOCK_NATS__TOKN": "hush"})
+
+
+def test_a_running_installation_says_how_to_be_let_in_unless_the_environment_does(tmp_path: Path) -> None:
+    known = {"nats_url": "nats://x", "nats_user": "", "nats_password": "", "nats": {"token": "a", "ca_file": "/ca.pem"}}
+    environ = endpoints(tmp_path, json.dumps(known))
+    assert connection.find(environ).nats.table() == {"token": "a", "ca_file": "/ca.pem"}
+    found = connection.find({**environ, "PENSTOCK_NATS__TOKEN": "b"})
+    assert found.nats.table() == {"token": "b", "ca_file": "/ca.pem"}
+
+
 def test_nothing_running_says_how_to_start(tmp_path: Path) -> None:
     with pytest.raises(errors.Unavailable, match=r"no installation runs in .*penstock up.*PENSTOCK_NATS_URL"):
         connection.find({"PENSTOCK_DATA": str(tmp_path)})

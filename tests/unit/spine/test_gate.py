@@ -174,6 +174,9 @@ class World:
     def lapsed(self, item: Item) -> bool:
         return self.now - item.leased_at >= LEASE
 
+    def sure(self, process: Process) -> frozenset[int]:
+        return frozenset(sequence for sequence, item in process.held.items() if not self.lapsed(item))
+
     def read(self, process: Process) -> None:
         if not process.awake or not process.arriving:
             return
@@ -195,7 +198,7 @@ class World:
 
     def ask(self, process: Process) -> None:
         """The question is put, and the floor read."""
-        process.question = process.gate.ask(frozenset(process.held)) if process.asks else None
+        process.question = process.gate.ask(self.sure(process)) if process.asks else None
         process.floor, process.un_acked = self.floor, -1
 
     def count(self, process: Process) -> None:
@@ -207,7 +210,7 @@ class World:
         question, process.question = process.question, None
         if question is None or process.un_acked < 0 or not process.asks:
             return
-        held, floor, un_acked = process.held, process.floor, process.un_acked
+        held, floor, un_acked = self.sure(process), process.floor, process.un_acked
         for item in process.gate.answer(question, held=held, floor=floor, un_acked=un_acked):
             process.lanes[item.sequence % KEYS].append(item)
 

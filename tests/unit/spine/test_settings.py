@@ -41,3 +41,35 @@ def test_what_cannot_work_is_refused_naming_the_field(consumers: dict[str, Any],
 def test_streams_have_an_odd_number_of_copies() -> None:
     with pytest.raises(errors.Rejected):
         settings.SpineSettings(replicas=2)
+
+
+def test_without_settings_nats_is_what_its_url_says() -> None:
+    assert settings.NatsSettings().table() == {}
+
+
+def test_the_table_of_nats_says_it_again_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    environ = {"PENSTOCK_NATS__TOKEN": "hush", "PENSTOCK_NATS__CA_FILE": "ca.pem", "PENSTOCK_NATS__TLS_FIRST": "true"}
+    found = base_settings.load(settings.NatsSettings, "nats", {}, environ)
+    assert found.table() == {"token": "hush", "ca_file": str(tmp_path / "ca.pem"), "tls_first": True}
+    assert "hush" not in repr(found)
+    again = base_settings.load(settings.NatsSettings, "nats", {"nats": found.table()}, {})
+    assert again.table() == found.table()
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"certificate_file": Path("a")}, "nats.key_file"),
+        ({"key_file": Path("a")}, "nats.certificate_file"),
+        ({"inbox_prefix": ""}, "nats.inbox_prefix"),
+        ({"inbox_prefix": "a.*"}, "nats.inbox_prefix"),
+        ({"inbox_prefix": "a..b"}, "nats.inbox_prefix"),
+        ({"inbox_prefix": "a b"}, "nats.inbox_prefix"),
+        ({"inbox_prefix": "a.>"}, "nats.inbox_prefix"),
+    ],
+)
+def test_what_nats_could_not_be_reached_with_is_refused(fields: dict[str, Any], field: str) -> None:
+    with pytest.raises(errors.Rejected) as refused:
+        settings.NatsSettings(**fields)
+    assert refused.value.field == field

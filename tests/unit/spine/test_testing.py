@@ -148,6 +148,10 @@ SABOTAGE: dict[str, tuple[Any, str, Any]] = {
         "create_stream",
         lambda self, policy: self.streams.__setitem__(policy.name, memory_stream.MemoryStream(policy, self.clock)),
     ),
+    "streams are never changed": (spine_memory.MemoryServer, "update_stream", ignore),
+    "durables are never changed": (spine_memory.MemoryServer, "update_durable", ignore),
+    "a lower limit drops nothing": (memory_stream.MemoryStream, "shrink", ignore),
+    "every moment is the beginning": (memory_stream.MemoryStream, "first_since", lambda _self, _moment: 1),
 }
 
 

@@ -11,11 +11,10 @@ from penstock.spine import ports
 from penstock.state import flow
 
 DAY = datetime.date(2026, 1, 1)
-NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
 
 def row(seq, key="k", body=b""):
-    return flow.Row(DAY, seq, NOW, ports.Outgoing("S", f"tenant.acme.{seq}", key, {}, body))
+    return flow.Row(DAY, seq, ports.Outgoing("S", f"tenant.acme.{seq}", key, {}, body))
 
 
 def made(**kinds):

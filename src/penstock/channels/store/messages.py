@@ -9,6 +9,7 @@ from penstock.channels import ports
 from penstock.channels.model import event
 from penstock.database import column, group, transaction, waiting
 from penstock.spine import ports as spine_ports
+from penstock.spine import stream
 from penstock.state import outbox
 
 _OWN: Final = {
@@ -22,6 +23,8 @@ _OWN: Final = {
 }
 _KINDS: Final = tuple({**_OWN, **outbox.COLUMNS}.items())
 _KEY: Final = "tenant, account, event_id"
+_BESIDES_BYTES: Final = 1024
+"""About what a row has besides its body."""
 
 # In the order of the key, so that two transactions with the same events wait for each other and never both for the
 # other. An event that another transaction is writing is waited for, so whatever is no row afterwards is known.
@@ -52,11 +55,11 @@ class _Row:
     key: tuple[str, str, str]
     lane: str
     message_id: str
+    size_bytes: int
     elements: list[bytes]
 
-    @property
-    def size_bytes(self) -> int:
-        return sum(map(len, self.elements))
+
+_NONE: Final = frozenset[str]()
 
 
 class MessageStore:
@@ -77,7 +80,7 @@ class MessageStore:
         rows = [_row(account, one, out) for one, out in zip(events, outgoing, strict=True)]
         news = await self._adding.join(rows)
         if all(news):
-            return Recorded(frozenset([row.key[2] for row in rows]), frozenset())
+            return Recorded(frozenset([row.key[2] for row in rows]), _NONE)
         known = [row for row, new in zip(rows, news, strict=True) if not new]
         changes = await self._looking.join(known)
         return Recorded(
@@ -100,7 +103,8 @@ def _row(account: ports.Account, one: event.Event, outgoing: spine_ports.Outgoin
         column.moment(one.received_at),
         *outbox.elements(outgoing, tenant),
     ]
-    return _Row(tenant, (tenant, account.id, event_id), outgoing.key, outgoing.headers[contexts.MESSAGE_ID], elements)
+    key, message_id = (tenant, account.id, event_id), outgoing.headers[contexts.MESSAGE_ID]
+    return _Row(tenant, key, outgoing.key, message_id, len(outgoing.body) + _BESIDES_BYTES, elements)
 
 
 def _columns(rows: Sequence[_Row], places: Sequence[int]) -> dict[str, column.Column]:
@@ -117,7 +121,7 @@ def _write(bound: transaction.Transaction, rows: Sequence[_Row], places: Sequenc
         [row for row, is_first in zip(rows, first, strict=True) if is_first],
         [place for place, is_first in zip(places, first, strict=True) if is_first],
     )
-    answer = outbox.append_each(bound, _INSERT, _KEY, columns)
+    answer = outbox.append_each(bound, _INSERT, _KEY, columns, stream=stream.MESSAGES_INBOUND.name)
 
     def read() -> list[bool]:
         new: set[Any] = {row[0] for row in answer.rows()}

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from penstock.base import errors, telemetry
 from penstock.spine import settings
-from penstock.spine.adapters import nats_nkey
 from penstock.spine.plane import address as addresses
 
 _log = telemetry.logger("spine.nats")
@@ -36,6 +35,8 @@ def address(
 def _signer(file: Path | None) -> addresses.Signer | None:
     if file is None:
         return None
+    from penstock.spine.adapters import nats_nkey  # loads a large library, for those who have an nkey
+
     text = _text(file, "nkey_seed_file", secret=True)
     try:
         return nats_nkey.user_key(text)

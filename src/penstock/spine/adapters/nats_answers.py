@@ -19,8 +19,6 @@ STREAM_NOT_FOUND: Final = 10059
 CONSUMER_NOT_FOUND: Final = 10014
 NO_MESSAGE: Final = 10037
 NO_SERVERS: Final = 10005
-OFFLINE: Final = "peer offline"
-"""What the cluster says besides when there would be servers enough if all of them were up."""
 WRONG_LAST_SEQUENCE: Final = (10071, 10164)
 
 _REJECTED: Final = {
@@ -45,6 +43,9 @@ _REJECTED: Final = {
     **dict.fromkeys(WRONG_LAST_SEQUENCE, "revision_conflict"),
 }
 _UNAVAILABLE: Final = {10077: "stream_full", 10122: "stream_full", 10047: "storage_full", 10023: "storage_full"}
+_LACKING: Final = {"peer offline": "servers_away", "insufficient storage": "storage_full"}
+"""What a cluster says with NO_SERVERS when there would be enough: if all were up, or had room (as far as a leader
+knows that was only just elected)."""
 _FRACTION = re.compile(r"(\.\d{6})\d+")
 _STATUS: Final = {"no_stream": 404, "no_consumer": 404, "too_large": 413, "revision_conflict": 409}
 
@@ -175,8 +176,9 @@ def reaction(error: ApiError) -> errors.PenstockError:
     detail = f"JetStream: {error.description} ({error.err_code})"
     if error.err_code in _UNAVAILABLE:
         return errors.Unavailable(_UNAVAILABLE[error.err_code], detail, after_s=5.0)
-    if error.err_code == NO_SERVERS and OFFLINE in error.description:
-        return errors.Unavailable("servers_away", detail, after_s=5.0)
+    for words, code in _LACKING.items():
+        if error.err_code == NO_SERVERS and words in error.description:
+            return errors.Unavailable(code, detail, after_s=5.0)
     if error.err_code in _REJECTED:
         code = _REJECTED[error.err_code]
         return errors.Rejected(code, detail, status=_STATUS.get(code, 400))

@@ -16,6 +16,7 @@ from penstock.spine.plane.link import Link
 WINDOW: Final = 1024
 """Most messages without an answer: more is no faster, and a server drops what comes when its own queue is full."""
 WINDOW_BYTES: Final = 8 << 20
+"""With so many bytes without an answer no other message is sent."""
 
 
 class Publisher:
@@ -32,8 +33,8 @@ class Publisher:
         """Store a message. Raises as `ports.Spine.publish` does."""
         block = acceptance.message(message, self._link.payload_limit_bytes)
         size_bytes = len(block) + len(message.body)
-        if self._waiting or self._is_full(size_bytes):
-            await self._room(size_bytes)
+        if self._waiting or self._is_full():
+            await self._turn()
         self._unanswered += 1
         self._unanswered_bytes += size_bytes
         until = self._time() + self._deadline_s
@@ -89,18 +90,16 @@ class Publisher:
         await self._calls.check_taken(message.subject, try_s)
         raise errors.Unavailable("no_leader", "the stream does not answer")
 
-    def _is_full(self, size_bytes: int) -> bool:
-        if not self._unanswered:
-            return False
-        return self._unanswered >= WINDOW or self._unanswered_bytes + size_bytes > WINDOW_BYTES
+    def _is_full(self) -> bool:
+        return self._unanswered >= WINDOW or self._unanswered_bytes >= WINDOW_BYTES
 
-    async def _room(self, size_bytes: int) -> None:
-        """Return when it is this message's turn and the window has room for it."""
+    async def _turn(self) -> None:
+        """Return when it is this message's turn and the window has room."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
             async with asyncio.timeout(self._deadline_s):
-                while self._waiting[0] is not turn or self._is_full(size_bytes):
+                while self._waiting[0] is not turn or self._is_full():
                     await turn
                     turn = self._waiting[0] = asyncio.get_running_loop().create_future()
         except TimeoutError:
@@ -110,6 +109,6 @@ class Publisher:
             self._let_in()
 
     def _let_in(self) -> None:
-        """Tell the first of those who wait that there may be room."""
-        if self._waiting and not self._is_full(0) and not self._waiting[0].done():
+        """Tell the first of those who wait that there is room, if so."""
+        if self._waiting and not self._is_full() and not self._waiting[0].done():
             self._waiting[0].set_result(None)

@@ -61,8 +61,8 @@ class Upload(Protocol):
         """Return when every chunk is stored, and say in the bucket that the object is complete. Raises Unavailable."""
         ...
 
-    def abandon(self) -> None:
-        """Wait for nothing more."""
+    async def abandon(self) -> None:
+        """Return when nothing of it is on its way any more."""
         ...
 
 
@@ -125,8 +125,7 @@ class SealedPayloads:
         except BaseException as error:
             if isinstance(error, errors.PenstockError):
                 failed.labels(error.code).inc()
-            upload.abandon()
-            await self._tidy(bucket, name)
+            await self._tidy(upload, bucket, name)
             raise
         carried.labels("put").inc(size_bytes)
         return payload.Reference(bucket, name, size_bytes, digest, expires_at, key)
@@ -161,10 +160,11 @@ class SealedPayloads:
         if declared_bytes is not None and (size_bytes > declared_bytes or (last and size_bytes < declared_bytes)):
             raise errors.Rejected("payload_size", f"the payload is not the declared {declared_bytes} bytes")
 
-    async def _tidy(self, bucket: str, name: str) -> None:
+    async def _tidy(self, upload: Upload, bucket: str, name: str) -> None:
         """Take back what a put has stored before it failed, if that is quick and allowed; else its lifetime ends it."""
         with contextlib.suppress(errors.PenstockError, TimeoutError):
             async with asyncio.timeout(TIDIES_WITHIN_S):
+                await upload.abandon()
                 await self._chunks.remove(bucket, name)
 
     async def get(self, tenant: str, reference: payload.Reference) -> AsyncGenerator[bytes]:

@@ -40,8 +40,7 @@ class NatsUpload:
     def __init__(self, link: links.Link, bucket: str, name: str, lifetime_s: int, *, deadline_s: float) -> None:
         self._link, self._bucket, self._name, self._deadline_s = link, bucket, name, deadline_s
         self._subject = chunk_subject(bucket, name)
-        self._lifetime = {"Nats-TTL": f"{lifetime_s}s"}
-        self._headers = headers.block(self._lifetime)
+        self._headers = headers.block({"Nats-TTL": f"{lifetime_s}s"})
         self._unanswered: collections.deque[tuple[bytes, asyncio.Future[Message] | None]] = collections.deque()
 
     async def send(self, chunk: bytes) -> None:
@@ -55,16 +54,14 @@ class NatsUpload:
         while self._unanswered:
             await self._settle_first()
         self._subject = description_subject(self._bucket, self._name)
-        self._headers = headers.block({**self._lifetime, "Nats-Rollup": "sub"})
         await self.send(_description(stored))
         await self._settle_first()
 
-    def abandon(self) -> None:
-        """Wait for nothing more."""
-        for _, answer in self._unanswered:
-            if answer is not None:
-                answer.cancel()
+    async def abandon(self) -> None:
+        """Return when nothing is on its way any more: what is removed afterwards stays removed."""
+        answers = [answer for _, answer in self._unanswered if answer is not None]
         self._unanswered.clear()
+        await asyncio.gather(*answers, return_exceptions=True)
 
     def _write(self, chunk: bytes) -> "asyncio.Future[Message] | None":
         """Write a chunk now; None when that is not possible now."""
@@ -94,7 +91,8 @@ class NatsUpload:
         if answer is None:
             return errors.Unavailable("disconnected", "NATS does not answer")
         try:
-            said = await answer
+            # Shielded: whoever cancels a put must still be able to see how what is on its way ends.
+            said = await asyncio.shield(answer)
             if said.status:
                 return payload.bucket_away(self._bucket)
             nats_answers.published(said.body)
@@ -108,11 +106,12 @@ class NatsUpload:
 
     async def _again(self, until: float) -> None:
         """Write everything that is unanswered anew, in order, once there is a connection with room."""
+        for _, answer in self._unanswered:
+            if answer is not None:
+                answer.cancel()
         chunks = [chunk for chunk, _ in self._unanswered]
-        self.abandon()
         await asyncio.sleep(PAUSE_S)
         left_s = max(0.01, until - asyncio.get_running_loop().time())
-        self._unanswered.extend((chunk, None) for chunk in chunks)
         await self._link.wait_connected(left_s)
         self._unanswered.clear()
         self._unanswered.extend((chunk, self._write(chunk)) for chunk in chunks)

@@ -110,7 +110,7 @@ class MemoryUpload:
         """All is stored already."""
         await self._chunks.online()
 
-    def abandon(self) -> None:
+    async def abandon(self) -> None:
         """Nothing is on its way."""
 
 

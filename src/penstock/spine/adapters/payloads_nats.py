@@ -37,17 +37,29 @@ class NatsChunks:
 
     async def provide(self, policy: payload.BucketPolicy) -> bool:
         """See to a bucket; True when it was made."""
-        name = f"OBJ_{policy.name}"
+        there = await self._there(policy)
+        if there is not None:
+            _check(policy, there)
+            return False
         try:
-            there = (await self._api(f"STREAM.INFO.{name}"))["config"]
+            made = await self._api(f"STREAM.CREATE.OBJ_{policy.name}", bucket_config(policy))
+            _check(policy, made["config"])  # a server before 2.11 knows nothing of lifetimes, and does not say so
+        except errors.Rejected:
+            # Somebody else may have made it at the same time: what counts is what is there now.
+            if (there := await self._there(policy)) is None:
+                raise
+            _check(policy, there)
+            return False
+        return True
+
+    async def _there(self, policy: payload.BucketPolicy) -> dict[str, Any] | None:
+        """The configuration of the stream behind a bucket; None when there is none."""
+        try:
+            return (await self._api(f"STREAM.INFO.OBJ_{policy.name}"))["config"]
         except errors.Rejected as error:
             if error.code != "no_stream":
                 raise
-            there = (await self._api(f"STREAM.CREATE.{name}", bucket_config(policy)))["config"]
-            _check(policy, there)
-            return True
-        _check(policy, there)
-        return False
+            return None
 
     def upload(self, bucket: str, name: str, lifetime_s: int) -> payload_upload.NatsUpload:
         """Begin to store an object."""
@@ -126,7 +138,11 @@ class NatsPayloads(payload_transfer.SealedPayloads):
 
 
 def bucket_config(policy: payload.BucketPolicy) -> dict[str, Any]:
-    """The stream behind a bucket: as `nats object add` makes it, refusing when full, with lifetimes per message."""
+    """The stream behind a bucket: refusing when full, with lifetimes per message.
+
+    Unlike what `nats object add` makes, it takes no roll-ups: `Nats-Rollup: all` of one worker would remove what all
+    other jobs of its component have there, and no name is ever used twice.
+    """
     return {
         "name": f"OBJ_{policy.name}",
         "description": f"payloads of jobs of {policy.component}",
@@ -136,7 +152,7 @@ def bucket_config(policy: payload.BucketPolicy) -> dict[str, Any]:
         "discard": "new",
         "storage": "file",
         "num_replicas": policy.replicas,
-        "allow_rollup_hdrs": True,
+        "allow_rollup_hdrs": False,
         "allow_direct": True,
         "allow_msg_ttl": True,
     }

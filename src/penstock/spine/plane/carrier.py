@@ -164,7 +164,7 @@ class Carrier:
             server, self._address, self._subscriptions.receivers, timeout_s=timing.connect_s
         )
         try:
-            connection.on_complaint = self._complained
+            connection.on_complaint = lambda said: self._complained(server, said)
             connection.on_info = lambda news: self._informed(connection, server, news)
             self._subscriptions.tell(connection)
             self._learn(connection, server)
@@ -260,13 +260,12 @@ class Carrier:
         """
         self._pool.learn(connection.info.servers, informer=server, alike=connection.informed_in_clear)
 
-    def _complained(self, said: complaint.Complaint) -> None:
+    def _complained(self, server: pool.Server, said: complaint.Complaint) -> None:
         complaints.labels(said.kind.value).inc()
         now = asyncio.get_running_loop().time()
         if now >= self._quiet_until.get(said.kind, 0.0):
             self._quiet_until[said.kind] = now + COMPLAINT_S
-            server = str(self._server or self._address)
-            _log.warning("nats complains", server=server, kind=said.kind.value, said=said.text)
+            _log.warning("nats complains", server=str(server), kind=said.kind.value, said=said.text)
         self._owner.complained(said)
 
     def _note(self, error: errors.PenstockError) -> None:

@@ -208,6 +208,8 @@ class Link:
                 await connection.ping()
         except TimeoutError:
             raise errors.Unavailable("timeout", "no answer in time") from None
+        except errors.Unavailable:
+            raise self._ledger.away() from None
 
     async def close(self) -> None:
         """Write what is left, hang up, and fail whatever waits with Unavailable `spine_closed`. May be called twice."""

@@ -1,7 +1,7 @@
 """Conformance: a durable with one owner at a time, who that is, and which deliveries tell that it may have changed."""
 
 from penstock.spine import consumer, ports, provision
-from penstock.spine.testing.bench import STREAM, Bench, Inbox, letter, write
+from penstock.spine.testing.bench import STREAM, Bench, Inbox, letter, rejection, write
 
 PIN_TIMEOUT_S = 0.6
 OWNED = consumer.ConsumerPolicy(
@@ -42,14 +42,13 @@ class Member:
 
 
 async def pair(bench: Bench, policy: consumer.ConsumerPolicy = OWNED, *, acks: bool = True) -> tuple[Member, Member]:
-    """Two clients of one durable; the first asked first and was handed letter 0, so it is the owner."""
+    """Two clients of one durable; the first was handed letter 0 before the other asked, so it is the owner."""
     spine, _ = await bench.letters(None)
     await provision.durable(spine, policy)
     owner = await Member(bench, await bench.connect_apart(), acks=acks).join(policy)
-    other = await Member(bench, spine).join(policy)
     await write(spine, [0])
     await bench.until(lambda: len(owner) == 1)
-    return owner, other
+    return owner, await Member(bench, spine).join(policy)
 
 
 class Owning:
@@ -132,6 +131,8 @@ class Owning:
         await provision.durable(spine, OWNED)
         await spine.release(STREAM.name, OWNED.name)
         await spine.release(STREAM.name, policy.name)
+        assert (await rejection(spine.release(STREAM.name, "nobody"))).code == "no_consumer"
+        assert (await rejection(spine.release("NOWHERE", "nobody"))).code == "no_stream"
         member = await Member(bench, spine).join(OWNED)
         await write(spine, [1])
         await bench.until(lambda: len(member) == 1)

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
 
+from penstock.base import errors
 from penstock.spine import payload
 from penstock.spine.testing.payload_bench import (
     BUCKET,
@@ -128,6 +129,16 @@ class PayloadConformance(Forging):
         other = dataclasses.replace(BUCKET, max_bytes=BUCKET.max_bytes + 1)
         assert await refusal(store.provide(other)) == "bucket_differs"
         assert await store.provide(BUCKET) is False
+
+    async def test_of_two_who_make_a_bucket_at_once_one_does(self, payloads_bench: PayloadBench) -> None:
+        stores = [await payloads_bench.connect() for _ in range(2)]
+        await asyncio.gather(*(store.provide(BUCKET) for store in stores))
+        others = [dataclasses.replace(BUCKET, component="other", max_bytes=size << 20) for size in (2, 3)]
+        made = await asyncio.gather(
+            *(store.provide(policy) for store, policy in zip(stores, others, strict=True)), return_exceptions=True
+        )
+        (refused,) = [one for one in made if isinstance(one, errors.Rejected)]
+        assert (refused.code, made.count(True)) == ("bucket_differs", 1)
 
     async def test_a_bucket_that_is_not_there_is_unavailable(self, payloads_bench: PayloadBench) -> None:
         store = await payloads_bench.connect(deadline_s=0.3)

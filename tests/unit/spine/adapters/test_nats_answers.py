@@ -48,11 +48,13 @@ def test_errors_are_named_by_their_reaction(code: int, err_code: int, reaction: 
 
 
 def test_servers_that_are_only_away_are_waited_for() -> None:
-    words = {"no suitable peers for placement": errors.Rejected, "no suitable peers, peer offline": errors.Unavailable}
-    for description, kind in words.items():
-        answer = {"error": {"code": 400, "err_code": 10005, "description": description}}
-        with pytest.raises(kind):
+    codes = {"": "stream_refused", ", peer offline": "servers_away", ", insufficient storage": "storage_full"}
+    for reason, code in codes.items():
+        answer = {"error": {"code": 400, "err_code": 10005, "description": f"no suitable peers for placement{reason}"}}
+        with pytest.raises(errors.PenstockError) as raised:
             nats_answers.result(json.dumps(answer).encode())
+        assert raised.value.code == code
+        assert isinstance(raised.value, errors.Unavailable) is bool(reason)
 
 
 @given(st.binary(max_size=40))

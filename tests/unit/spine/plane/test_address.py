@@ -45,3 +45,24 @@ def test_law_a_secret_is_never_shown(secret: str) -> None:
     with pytest.raises(errors.Rejected) as refused:
         address.address(f"http://{secret}:{secret}@host")
     assert secret not in f"{refused.value} {refused.value!r}"
+
+
+def test_what_urls_cannot_say_stands_beside_them() -> None:
+    access = address.Access(token="word", inbox_prefix="_MINE")
+    read = address.address("nats://a:1,nats://b:2,nats://a:1", access=access)
+    assert (read.servers, read.credentials.token, read.inbox_prefix) == (("nats://a:1", "nats://b:2"), "word", "_MINE")
+    assert (read.tls, read.tls_first) == (None, False)
+    assert "word" not in f"{read!r} {access!r} {read.credentials!r}"
+
+
+@pytest.mark.parametrize("urls", ["tls://a:1", "nats://a:1,tls://b:2"])
+def test_one_server_in_tls_means_all(urls: str) -> None:
+    context = address.address(urls).tls
+    assert context is not None
+    assert context.check_hostname
+
+
+def test_tls_from_the_first_byte_is_tls() -> None:
+    read = address.address("nats://a:1", access=address.Access(tls_first=True))
+    assert read.tls is not None
+    assert read.tls_first

@@ -94,7 +94,9 @@ async def test_whoever_waits_for_room_is_let_go_when_it_is_over(connection):
     given_up.cancel()
     connection.abort()
     await asyncio.wait_for(waiting, 5)
-    await connection.room()
+    await asyncio.wait_for(connection.room(), 5)
+    assert given_up.cancelled()
+    assert connection.ended.done()
 
 
 async def test_pongs_answer_pings_in_order(connection):

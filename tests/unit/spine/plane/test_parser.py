@@ -153,6 +153,10 @@ def test_the_limit_on_sizes_follows_what_the_server_says():
     heard.parser.limit_size(20 << 20)
     heard.parser.feed(announced)
     assert heard.parser.kept_bytes == len(announced)
+    boasting = Heard()
+    boasting.parser.limit_size(1 << 60)
+    with pytest.raises(errors.Unavailable):
+        boasting.parser.feed(b"MSG a 1 999999999\r\n")
 
 
 def test_a_large_message_is_put_together_from_many_pieces():
