@@ -1,7 +1,7 @@
 # The only door. Every target sets up what it needs: a virtual environment from requirements.lock, once.
 #   make demo    run the main job          make check   format, lint, types, imports, house, contract
 #   make test    all tests                 make bench   benchmarks (ONLY=name for one)
-#   make soak    faults for DURATION=300 seconds, by SEED=; make compatibility EARLIER=revision beside this build
+#   make soak    faults for DURATION=300 seconds, by SEED=, LOSSES=1; make compatibility EARLIER=revision beside this build
 # PYTHON=/path/to/python names the Python to build on (3.11 or newer; found by itself otherwise).
 
 PYTHON ?=
@@ -11,6 +11,7 @@ REASON ?=
 WORKERS ?= 2
 ARGUMENTS ?=
 DURATION ?= 300
+LOSSES ?=
 SEED ?=
 EARLIER ?=
 
@@ -77,7 +78,7 @@ bench: everything
 
 # Everything that must be survived, mixed by a seed: docs/operations/soak.md.
 soak: everything
-	@$(RUN) -m tests.soak $(DURATION) $(SEED)
+	@$(RUN) -m tests.soak $(if $(LOSSES),--losses) $(DURATION) $(SEED)
 
 # An earlier build (the newest tag, or a revision) beside this one, on one bus and one database.
 compatibility: everything

@@ -12,7 +12,7 @@ from tests.soak import measured as measurements
 from tests.soak import stage as stages
 from tests.soak import talk as talks
 
-STALLED_S = 10.0
+STALLED_S = 8.0
 MIB = 1 << 20
 LONG = "tell me more " * 2500
 """32 KiB: what thousands of these take, if they were kept, is seen."""

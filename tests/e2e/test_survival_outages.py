@@ -15,7 +15,7 @@ from tests.soak import stage as stages
 from tests.soak import store
 from tests.soak import talk as talks
 
-AWAY_S = float(os.environ.get("AWAY_S", "20"))
+AWAY_S = float(os.environ.get("AWAY_S", "15"))
 """How long each outage lasts; the soak has longer ones. Leases are two seconds where they are looked at."""
 
 

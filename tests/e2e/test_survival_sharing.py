@@ -1,6 +1,7 @@
 """Two cores and two processes of an app share the work: killed, stopped, and paused until they were given up."""
 
 import asyncio
+import os
 import random
 import time
 from pathlib import Path
@@ -13,8 +14,8 @@ from tests.soak import stage as stages
 
 SEED = 4
 PAIR = stages.Cast(cores=2, apps=2)
-PAUSE_S = 30.0
-"""Longer than a lease and than the time after which a silent owner of a range is replaced."""
+PAUSE_S = float(os.environ.get("PAUSE_S", "20"))
+"""Longer than a lease and than the time after which a silent owner is replaced; the soak has longer ones."""
 
 
 async def slow(stage: stages.Stage) -> None:

@@ -22,7 +22,7 @@ async def test_sigterm_under_load(folder: Path, measured: measurements.Measured)
         platform.behave(webhook_simulator.Behaviour(delay_s=0.02))
         talk = talks.Talk(platform)
         async with installation.app(running, "acme"):
-            saying = asyncio.create_task(talk.say(500))
+            saying = asyncio.create_task(talk.say(1500, pause_s=0.1))
             await platform.until(lambda: len(platform.arrivals) > 50, timeout_s=30)
             running.signal(signal.SIGTERM)
             begun_s = time.perf_counter()

@@ -1,6 +1,6 @@
 """A seeded mixture of everything that an installation must survive, for as long as you like; `make soak`.
 
-    python -m tests.soak [DURATION_SECONDS] [SEED]
+    python -m tests.soak [--losses] [DURATION_SECONDS] [SEED]
 
 Ends with one line, `N lost, N doubled, N reordered`, and exit code 1 unless all are 0. Ctrl-C ends it early, with the
 verdict so far.
@@ -14,6 +14,7 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Sequence
 
 from penstock.servers import testing as servers
 from tests.e2e import processes
@@ -76,9 +77,9 @@ class Soak:
             print(f"{fault!s:45}{first_s:12.2f} s{last_s:12.2f} s")
 
 
-async def soak(duration_s: float, seed: str) -> bool:
+async def soak(duration_s: float, seed: str, kinds: Sequence[table.Kind]) -> bool:
     """Run, and print everything; whether nothing was lost, doubled or reordered."""
-    schedule, interrupted = table.schedule(seed, duration_s), asyncio.Event()
+    schedule, interrupted = table.schedule(seed, duration_s, kinds), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, interrupted.set)
     print(f"soak for {duration_s:g} s, SEED={seed}: {len(schedule)} faults", flush=True)
@@ -90,6 +91,8 @@ async def soak(duration_s: float, seed: str) -> bool:
                 verdict = await stage.verdict()
                 not_kept, quarantined = await stage.not_kept(), await _quarantined(stage)
                 running.tell_recovery()
+                if verdict.lost:
+                    await stages.tell_all(stage)
         finally:
             processes.kill(folder)
     for what, texts in (("lost", verdict.lost), ("doubled", verdict.doubled), ("reordered", verdict.reordered)):
@@ -112,8 +115,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__.partition("\n")[0])
     parser.add_argument("duration_s", type=float, nargs="?", default=300.0, help="seconds of faults (default 300)")
     parser.add_argument("seed", nargs="?", default=str(random.randrange(10_000)), help="decides what happens and when")
+    parser.add_argument("--losses", action="store_true", help="nats-server also loses its store, or gets an older one")
     given = parser.parse_args()
-    return 0 if asyncio.run(soak(given.duration_s, given.seed)) else 1
+    kinds = (*table.KINDS, *table.LOSSES) if given.losses else table.KINDS
+    return 0 if asyncio.run(soak(given.duration_s, given.seed, kinds)) else 1
 
 
 if __name__ == "__main__":

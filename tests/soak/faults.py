@@ -33,13 +33,17 @@ class Fault:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Kind:
-    """What may happen to some targets: how often compared with others, and how long (least, most) it lasts."""
+    """What may happen to some targets: how often compared with others, and how long (least, most) it lasts.
+
+    `spares`: who else must be well meanwhile, because what happens holds up their supervisor.
+    """
 
     name: str
     targets: Sequence[str]
     does: Does
     weight: int = 1
     lasts_s: tuple[float, float] = (0.0, 0.0)
+    spares: Sequence[str] = ()
 
 
 async def _kill(stage: stages.Stage, fault: Fault) -> None:
@@ -117,6 +121,7 @@ async def _repeat(stage: stages.Stage, _: Fault) -> None:
 CORES = ("core", "core-2")
 APPS = ("app", "app-2")
 PLATFORM = ("platforms",)
+SUPERVISED = ("nats", "postgres", "core")
 
 KINDS: Sequence[Kind] = (
     Kind("kill", (*CORES, *APPS), _kill, weight=6),
@@ -124,11 +129,8 @@ KINDS: Sequence[Kind] = (
     Kind("terminate", (*CORES, *APPS), _terminate, weight=3),
     Kind("pause", (*CORES, *APPS), _pause, weight=4, lasts_s=(3.0, 30.0)),
     Kind("pause", ("nats", "postgres"), _pause, weight=2, lasts_s=(1.0, 10.0)),
-    Kind("take away", ("nats", "postgres"), _away, weight=2, lasts_s=(2.0, 60.0)),
+    Kind("take away", ("nats", "postgres"), _away, weight=2, lasts_s=(2.0, 60.0), spares=SUPERVISED),
     Kind("fill the disk of", ("nats",), _full, weight=1, lasts_s=(2.0, 10.0)),
-    Kind("lose the store of", ("nats",), _lose_store, weight=1),
-    Kind("restore an older store of", ("nats",), _older_store, weight=1, lasts_s=(2.0, 10.0)),
-    Kind("regrow an older store of", ("nats",), _regrown_store, weight=1, lasts_s=(2.0, 10.0)),
     Kind("answer 429 by", PLATFORM, _behaves(Behaviour(status=429, retry_after="1")), weight=1, lasts_s=(2.0, 20.0)),
     Kind("answer late by", PLATFORM, _behaves(Behaviour(delay_s=0.3)), weight=1, lasts_s=(2.0, 20.0)),
     Kind("answer 500 by", PLATFORM, _behaves(Behaviour(status=500, taken=False)), weight=1, lasts_s=(2.0, 10.0)),
@@ -136,7 +138,14 @@ KINDS: Sequence[Kind] = (
     Kind("refuse connections by", PLATFORM, _refuse, weight=1, lasts_s=(1.0, 10.0)),
     Kind("repeat deliveries of", PLATFORM, _repeat, weight=1),
 )
-"""Everything that the soak mixes."""
+"""What the soak mixes: through all of it nothing is lost, doubled or reordered."""
+
+LOSSES: Sequence[Kind] = (
+    Kind("lose the store of", ("nats",), _lose_store, weight=2, spares=SUPERVISED),
+    Kind("restore an older store of", ("nats",), _older_store, weight=2, lasts_s=(2.0, 10.0), spares=SUPERVISED),
+    Kind("regrow an older store of", ("nats",), _regrown_store, 2, (2.0, 10.0), spares=(*SUPERVISED, *CORES, *APPS)),
+)
+"""What it mixes in when asked to: nats-server forgets what it had acknowledged."""
 
 GAPS_S = (1.0, 12.0)
 """Least and most seconds between the begins of two faults; some overlap, never two of one target."""
@@ -154,14 +163,15 @@ def schedule(seed: int | str, duration_s: float, kinds: Iterable[Kind] = KINDS) 
         kind = chance.choices(kinds, [kind.weight for kind in kinds])[0]
         target, length_s = chance.choice(kind.targets), chance.uniform(*kind.lasts_s)
         length_s = max(min(length_s, duration_s - CALM_S - now_s), kind.lasts_s[0])
-        if free_s.get(target, 0.0) <= now_s:
-            faults.append(Fault(round(now_s, 2), kind.name, target, round(length_s, 2)))
-            free_s[target] = now_s + length_s + 2.0
+        touched = {target, *kind.spares}
+        if all(free_s.get(name, 0.0) <= now_s for name in touched):
+            faults.append(Fault(now_s, kind.name, target, length_s))
+            free_s |= dict.fromkeys(touched, now_s + length_s + 2.0)
         now_s += chance.uniform(*GAPS_S)
     return faults
 
 
-def doing(fault: Fault, kinds: Iterable[Kind] = KINDS) -> Does:
+def doing(fault: Fault, kinds: Iterable[Kind] = (*KINDS, *LOSSES)) -> Does:
     """What makes a fault happen."""
     return next(kind.does for kind in kinds if kind.name == fault.kind and fault.target in kind.targets)
 

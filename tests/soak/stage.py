@@ -147,15 +147,15 @@ async def opened(folder: Path, cast: Cast = Cast()) -> AsyncGenerator[Stage]:
         try:
             yield stage
         except BaseException:
-            await _tell_all(stage)
+            await tell_all(stage)
             raise
         finally:
             for part in stage.parts.values():
                 part.send(signal.SIGCONT)
 
 
-async def _tell_all(stage: Stage) -> None:
-    """What a failing test shows: where each durable is, and what processes beside `up` have said."""
+async def tell_all(stage: Stage) -> None:
+    """Print what helps to find out what was wrong: where each durable is, and what processes beside `up` have said."""
     for stream in ("MESSAGES_INBOUND", "MESSAGES_OUTBOUND"):
         with contextlib.suppress(Exception):
             async with asyncio.timeout(5):

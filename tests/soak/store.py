@@ -68,11 +68,17 @@ async def regrow(stage: "stages.Stage", older: Path) -> None:
 async def jetstream(installation: installations.Installation) -> AsyncGenerator[JetStreamContext]:
     """The server's own view of streams and consumers, by the vendor's client."""
     where = installation.endpoints
-    client = await nats.connect(where.nats_url, user=where.nats_user, password=where.nats_password)
+    client = await nats.connect(
+        where.nats_url, user=where.nats_user, password=where.nats_password, error_cb=_nobody_minds
+    )
     try:
         yield client.jetstream()
     finally:
         await client.close()
+
+
+async def _nobody_minds(_: Exception) -> None:
+    """It is tried again."""
 
 
 async def handed_out(stage: "stages.Stage", stream: str, consumer: str) -> int:

@@ -74,7 +74,7 @@ class Group(Generic[R, A]):
         self._database, self._room, self._write, self._kind = database, room, write, kind
         self._limits = limits or GroupLimits()
         self._waiting = Waiting[R, A](self._limits)
-        self._running: set[asyncio.Task[None]] = set()
+        self._under_way: dict[asyncio.Task[None], int] = {}
         self._leaving: asyncio.Handle | None = None
         self._impatience: asyncio.TimerHandle | None = None
         self._committed, self._waited = committed.labels(kind), waited.labels(kind)
@@ -106,8 +106,8 @@ class Group(Generic[R, A]):
         """Wait for what is on its way; what still waits is told that it was not written."""
         for entry in self._waiting.clear():
             _tell(entry, errors.Unavailable("database_away", "this process is stopping"))
-        while self._running:
-            await asyncio.wait(self._running)
+        while self._under_way:
+            await asyncio.wait(list(self._under_way))
         for handle in (self._leaving, self._impatience):
             if handle is not None:
                 handle.cancel()
@@ -115,17 +115,24 @@ class Group(Generic[R, A]):
 
     def _wake(self) -> None:
         """Let a group leave once everybody who is about to join in this turn of the loop has joined."""
-        if len(self._running) >= self._limits.in_flight:
+        if not self._way_is_free:
             self._watch()
         elif self._leaving is None:
             self._leaving = asyncio.get_running_loop().call_soon(self._leave)
 
+    @property
+    def _way_is_free(self) -> bool:
+        return (
+            len(self._under_way) < self._limits.in_flight and sum(self._under_way.values()) <= self._limits.small_rows
+        )
+
     def _leave(self) -> None:
         self._leaving = None
         loop = asyncio.get_running_loop()
-        while len(self._running) < self._limits.in_flight and (entries := self._waiting.take()):
+        while self._way_is_free and (entries := self._waiting.take()):
             self._waited.observe(loop.time() - entries[0].joined_s)
-            self._running.add(loop.create_task(self._carry(entries), name=f"group of {self._kind}"))
+            task = loop.create_task(self._carry(entries), name=f"group of {self._kind}")
+            self._under_way[task] = sum(len(entry.rows) for entry in entries)
         if self._waiting:
             self._watch()
 
@@ -155,7 +162,7 @@ class Group(Generic[R, A]):
         finally:
             task = asyncio.current_task()
             if task is not None:
-                self._running.discard(task)
+                self._under_way.pop(task, None)
             self._waiting.landed(entries)
             if self._waiting:
                 self._wake()
@@ -179,9 +186,17 @@ class Group(Generic[R, A]):
             self._answer(entries, read, places)
             return
         self._count("split")
+        self._let_others_pass()
         half = len(entries) // 2
         for part in (entries[:half], entries[half:]):
             await self._settle(part)
+
+    def _let_others_pass(self) -> None:
+        """A group in trouble takes its time; whoever waits for it does not have to."""
+        task = asyncio.current_task()
+        if task in self._under_way:
+            self._under_way[task] = 0
+        self._wake()
 
     async def _commit(self, entries: Sequence[Entry[R, A]]) -> tuple[Callable[[], Sequence[A]], list[int]]:
         """One transaction; returns what reads the answers, and the place of arrival of each row they are about."""

@@ -46,15 +46,17 @@ A = TypeVar("A")
 class GroupLimits:
     """How much shares a commit, and how much may wait for one.
 
-    A group has at most `rows` and `size_bytes`, unless one caller's rows alone are more; `in_flight` groups are on
-    their way at once. Beyond `waiting_rows` or `waiting_bytes` nobody may join; who has waited `wait_s` gives up.
-    `row_bytes` is the most that one row may have. A lock that somebody else holds is waited for `lock_s` only, because
-    others wait meanwhile.
+    A group has at most `rows` and `size_bytes`, unless one caller's rows alone are more. `in_flight` groups are on
+    their way at once while they have at most `small_rows` together: a larger one has the way for itself, because one
+    more beside it costs more than a larger one after it, unless a row of it makes trouble. Beyond `waiting_rows` or
+    `waiting_bytes` nobody may join; who has waited `wait_s` gives up. `row_bytes` is the most that one row may have. A
+    lock that somebody else holds is waited for `lock_s` only, because others wait meanwhile.
     """
 
     rows: int = 256
     size_bytes: int = 2 << 20
     in_flight: int = 2
+    small_rows: int = 16
     waiting_rows: int = 8192
     waiting_bytes: int = 64 << 20
     wait_s: float = 5.0

@@ -54,10 +54,6 @@ class Transport(heads.Looks, watch.MakesDurables, Protocol):
         """As `spine.ports.Administration.consumer_states`."""
         ...
 
-    async def describe_consumer(self, stream: str, name: str) -> consumer.ConsumerPolicy | None:
-        """As `spine.ports.Administration.describe_consumer`."""
-        ...
-
 
 class Keeper:
     """For as long as it runs; `look_s` apart at least, more when looking is expensive."""

@@ -88,11 +88,12 @@ class Reign:
             done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
             for part in done:
                 part.result()
+            # Closing: the watch is left alone until all is recorded, as a statement that is cut short ends the session.
+            await self._abandoned.wait()
         finally:
             for part in parts:
                 part.cancel()
             await asyncio.gather(*parts, return_exceptions=True)
-        await self._abandoned.wait()
 
     async def _carry(self) -> None:
         while not self._closing:

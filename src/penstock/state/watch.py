@@ -52,6 +52,10 @@ refilled = telemetry.counter(
 class MakesDurables(Protocol):
     """What making a durable again asks of the spine."""
 
+    async def describe_consumer(self, stream: str, name: str) -> consumer.ConsumerPolicy | None:
+        """As `spine.ports.Administration.describe_consumer`."""
+        ...
+
     async def create_consumer(self, policy: consumer.ConsumerPolicy) -> None:
         """As `spine.ports.Administration.create_consumer`."""
         ...
@@ -272,6 +276,8 @@ async def make_again(spine: MakesDurables, policy: consumer.ConsumerPolicy) -> b
 
     Raises Unavailable. One that the server refuses is logged and left: it must not hold up everybody else's.
     """
+    if await spine.describe_consumer(policy.stream, policy.name) is not None:
+        return False
     try:
         await spine.create_consumer(policy)
     except errors.Rejected as error:

@@ -102,8 +102,11 @@ class Counter:
     async def message(self, stream, sequence):
         return self.taken[sequence - 1] if 0 < sequence <= len(self.taken) else None
 
-    async def create_consumer(self, policy):
+    async def describe_consumer(self, stream, name):
         """There are none."""
+
+    async def create_consumer(self, policy):
+        """Nor would they be read."""
 
     async def publish(self, message, *, on=None):
         assert on == self.connection

@@ -53,6 +53,21 @@ async def test_rows_of_another_process_are_found_by_polling(shop, database, coun
         outbox._listeners["shop"] = listeners
 
 
+async def test_without_a_connection_nothing_is_sent_and_others_get_their_turn(shop, database, counter, publishing):
+    counter.connected_as = 0
+    await publishing.start()
+    await until(_leads(publishing))
+    await shop.append(database, range(5))
+    await until(_shuts(publishing, shop.stream))
+    assert counter.taken == []
+    counter.connected_as = 2
+    await shop.until_published(database, 5, within_s=5)
+    counter.connected_as = 3
+    await shop.append(database, range(5, 10))
+    await shop.until_published(database, 10, within_s=5)
+    assert counter.numbers("acme/k0") == list(range(10))
+
+
 async def test_rows_of_every_tenant_are_published(shop, database, counter, publishing):
     await publishing.start()
     for tenant in ("acme", "globex"):
@@ -296,6 +311,13 @@ def _leads(each):
         return each.leads
 
     return leads
+
+
+def _shuts(each, stream):
+    async def shut():
+        return stream in each.shut
+
+    return shut
 
 
 async def _terminate(shop, pid):

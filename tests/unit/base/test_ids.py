@@ -169,7 +169,7 @@ def test_a_forked_child_draws_random_bytes_of_its_own():
     """In a process without threads: forking one with threads is what Python warns of."""
     script = (
         "import os; from penstock.base import ids; ids.random_bytes(1); forked = os.fork()\n"
-        "print(ids.random_bytes(16).hex(), flush=True)\n"
+        "os.write(1, ids.random_bytes(16).hex().encode() + b'\\n')\n"
         "forked and os.waitpid(forked, 0)"
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)

@@ -47,6 +47,18 @@ async def test_groups_grow_while_the_places_are_taken() -> None:
     assert database.most_running == 2
 
 
+async def test_a_large_group_has_the_way_for_itself_unless_it_is_in_trouble() -> None:
+    for bad in (None, rows.REFUSED):
+        database = rows.Database()
+        dishes = made(database, in_flight=2, small_rows=3)
+        large = [dishes.join([rows.Row(f"a{n}", lane=f"a{n}", bad=bad if n == 0 else None)]) for n in range(8)]
+        await asyncio.sleep(0)
+        small = [dishes.join([rows.Row(f"b{n}", lane=f"b{n}")]) for n in range(2)]
+        await settled(*large, *small)
+        assert database.most_running == (1 if bad is None else 2)
+        assert len(database.names) == (10 if bad is None else 9)
+
+
 async def test_rows_of_a_caller_are_written_together_and_answered_in_their_order() -> None:
     database = rows.Database()
     dishes = made(database)

@@ -21,11 +21,12 @@ def test_nothing_lasts_past_the_end_and_no_target_is_hurt_twice_at_once(seed, du
 
 
 def test_an_hour_does_everything():
-    happened = {(fault.kind, fault.target) for fault in faults.schedule("all", 3600)}
-    assert happened == {(kind.name, target) for kind in faults.KINDS for target in kind.targets}
+    kinds = (*faults.KINDS, *faults.LOSSES)
+    happened = {(fault.kind, fault.target) for fault in faults.schedule("all", 3600, kinds)}
+    assert happened == {(kind.name, target) for kind in kinds for target in kind.targets}
 
 
 def test_each_fault_knows_who_does_it():
-    for kind in faults.KINDS:
+    for kind in (*faults.KINDS, *faults.LOSSES):
         for target in kind.targets:
             assert faults.doing(faults.Fault(0, kind.name, target)) is kind.does

@@ -100,3 +100,26 @@ def test_several_differences_are_told_together() -> None:
         for names in itertools.combinations(fields, size):
             different = dataclasses.replace(POLICY, **{name: fields[name] for name in names})
             assert [each.field for each in consumer.differences(POLICY, different)] == list(names)
+
+
+@given(st.sampled_from([1, 2, 4, 8, 16, 64]), st.integers(0, ids.PARTITIONS - 1), st.integers(1, 2000))
+def test_law_every_partition_is_in_exactly_one_range_and_shares_add_up(ranges: int, partition: int, held: int) -> None:
+    policy = dataclasses.replace(POLICY, ranges=ranges, concurrency=1, max_ack_pending=held)
+    durables = policy.durables()
+    subject = f"tenant.acme.s.{ids.partition_token(partition)}.a"
+    taking = [each for each in durables if any(stream.covers(pattern, subject) for pattern in each.filters)]
+    assert [consumer.consumer_of(each.name) for each in taking] == ["c"]
+    assert len({each.name for each in durables}) == ranges
+    assert all(each.pin_timeout_s and not each.ranges for each in durables)
+    assert sum(each.max_ack_pending for each in durables) <= max(held, ranges)
+
+
+def test_a_consumer_without_ranges_is_its_own_durable() -> None:
+    assert POLICY.durables() == (POLICY,)
+    assert consumer.consumer_of("outbound") == "outbound"
+    assert consumer.consumer_of("app_acme_r2-d2_r7") == "app_acme_r2-d2"
+
+
+def test_order_matters_to_conversations() -> None:
+    assert consumer.OUTBOUND.ranges == consumer.of_app("acme", "echo").ranges == consumer.RANGES
+    assert consumer.QUARANTINE.ranges == consumer.ADVISORIES.ranges == 0

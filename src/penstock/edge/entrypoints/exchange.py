@@ -129,7 +129,7 @@ class Exchange:
     async def send(self, event: Event) -> None:
         """Take a part of the answer. Its head waits for its body, unless nobody knows how long that will be.
 
-        Raises Broken `bad_answer` for what is no answer.
+        Raises Broken `bad_response` for what is no answer.
         """
         if self.gone:
             return
@@ -142,7 +142,7 @@ class Exchange:
         elif event["type"] == "http.response.body" and self.begun and not self.complete:
             await self._send_body(event.get("body", b""), more=event.get("more_body", False))
         else:
-            raise errors.Broken("bad_answer", f"'{event['type']}' does not come next in an answer")
+            raise errors.Broken("bad_response", f"'{event['type']}' does not come next in an answer")
 
     def _encoded(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status, self._line.standard_headers]
@@ -150,7 +150,7 @@ class Exchange:
         length: bytes | None = b"0" if bodiless else None
         for name, value in headers:
             if b"\n" in value or b"\r" in value:
-                raise errors.Broken("bad_answer", "a header of an answer holds a line break")
+                raise errors.Broken("bad_response", "a header of an answer holds a line break")
             if name == b"connection":
                 self.keep_alive = self.keep_alive and value.lower() != b"close"
                 continue
@@ -176,7 +176,7 @@ class Exchange:
         elif self._left_bytes >= 0:
             self._left_bytes -= len(body)
             if self._left_bytes < 0 or (self._left_bytes and not more):
-                raise errors.Broken("bad_answer", "an answer is not as long as its content-length says")
+                raise errors.Broken("bad_response", "an answer is not as long as its content-length says")
         head, self._head = self._head, b""
         self._line.write(head + body if body else head)
         if more:

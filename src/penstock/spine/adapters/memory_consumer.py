@@ -176,6 +176,7 @@ class MemoryDurable:
         self._check_at_s = math.inf
         self._woken = False
         self._owner: MemorySubscription | None = None
+        self._former: MemorySubscription | None = None
 
     @property
     def backlog(self) -> tuple[int, int]:
@@ -190,7 +191,7 @@ class MemoryDurable:
     def release(self, owner: MemorySubscription | None = None) -> None:
         """Take the pin from whoever has it, or from `owner` if that is who."""
         if self._owner is not None and owner in (None, self._owner):
-            self._owner = None
+            self._former, self._owner = self._owner, None
             self.wake()
 
     def miss(self, subscription: MemorySubscription) -> None:
@@ -284,9 +285,10 @@ class MemoryDurable:
             return self._owner if self._owner.free else None
         for _ in range(len(self.subscriptions)):
             self.subscriptions.rotate(-1)
-            if self.subscriptions[-1].free:
+            # Who was relieved of a pin asks behind all others.
+            if self.subscriptions[-1].free and self.subscriptions[-1] is not self._former:
                 return self.subscriptions[-1]
-        return None
+        return self._former if self._former is not None and self._former.free else None
 
     def _next_message(self) -> memory_stream.Stored | None:
         while self._again:

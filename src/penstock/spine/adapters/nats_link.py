@@ -1,15 +1,14 @@
-"""One connection to NATS that never gives up, and what must be done anew each time it comes back.
+"""The connection of the control plane: nats-py, made to ask again for ever and to fail what will never be answered.
 
-nats-py reconnects by itself, and that is used. But it closes for good on some errors of the server, gives up nothing
-that waits for an answer, and replays subscriptions to inboxes that old pull requests still fill. So this link tells
-its parts when the connection is gone and when another one stands, whichever client object carries it.
+nats-py reconnects by itself, and that is used. But it closes for good on some errors of the server, and gives up
+nothing that waits for an answer. What people send travels on a connection of its own (`spine.plane`).
 """
 
 import asyncio
 import base64
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import nats.errors
 from nats.aio.client import Client, Srv
@@ -35,10 +34,7 @@ _log = telemetry.logger("spine.nats")
 
 
 class Connection(Client):
-    """nats-py's client, with a way to stop a subscription and still receive what is on its way.
-
-    Its own `drain` writes the PING that it waits for ahead of the UNSUB that it has queued, and so ends too early.
-    """
+    """nats-py's client, with what it lacks: nkeys by a signer of ours, and TLS that cannot be talked out of."""
 
     _secure = False
 
@@ -62,24 +58,6 @@ class Connection(Client):
             left.transport.abort()
         await super()._connect_to_server(s)
 
-    async def stop_delivery(self, subscription: Subscription) -> None:
-        """Tell the server to send nothing more to a subscription; what arrives is still received."""
-        for number, known in list(self._subs.items()):
-            if known is subscription:
-                await self._send_unsubscribe(number)
-
-
-class Part(Protocol):
-    """Something that lives on the connection and has to be set up again on each new one."""
-
-    async def attach(self) -> None:
-        """A connection stands. May be called again without a `detach` when it was lost meanwhile."""
-        ...
-
-    async def detach(self) -> None:
-        """The connection is gone."""
-        ...
-
 
 class Link:
     """The connection. `ready` is set while a server answers."""
@@ -89,7 +67,6 @@ class Link:
         self.client = Connection()
         self.ready = asyncio.Event()
         self.closed = False
-        self._parts: dict[Part, None] = {}
         self._replies = nats_replies.Replies(address.inbox_prefix)
         self._tasks = tasks.Tasks()
         self._told = False
@@ -226,38 +203,12 @@ class Link:
         self._told = False
         self.ready.set()
         _log.info("nats connected", server=str(self.address))
-        for part in self.parts:
-            await self._attach(part)
 
     async def _lost(self, client: Connection) -> None:
         if client is not self.client:
             return
         self.ready.clear()
         self._replies.fail("disconnected", "the connection to NATS was lost")
-        for part in self.parts:
-            await part.detach()
-
-    async def add(self, part: Part) -> None:
-        """Attach a part now (if connected) and after every reconnection."""
-        self._parts[part] = None
-        if self.ready.is_set():
-            await self._attach(part)
-
-    async def _attach(self, part: Part) -> None:
-        try:
-            await part.attach()
-        except (nats.errors.Error, OSError, errors.Unavailable) as error:
-            # The connection went away meanwhile; the next one attaches again.
-            _log.info("nats part waits", error=f"{type(error).__name__}: {error}")
-
-    @property
-    def parts(self) -> list[Part]:
-        """What is attached to every connection."""
-        return list(self._parts)
-
-    def remove(self, part: Part) -> None:
-        """Do not attach it any more."""
-        self._parts.pop(part, None)
 
     async def wait_ready(self, timeout_s: float) -> None:
         """Return when connected. Raises Unavailable `disconnected` after `timeout_s`, `spine_closed` after `close`."""
@@ -327,8 +278,6 @@ class Link:
                 await self.barrier(2.0)
         self.ready.clear()
         self._replies.fail("spine_closed", "the connection to NATS was closed")
-        for part in self.parts:
-            await part.detach()
         await _hang_up(self.client)
 
 
