@@ -106,8 +106,9 @@ class ConsumerPolicy:
         return self.backoff_s[min(failures, len(self.backoff_s)) - 1]
 
 
+# Much is held un-acked, because what waits for a platform that asked for patience waits here.
 OUTBOUND: Final = ConsumerPolicy(
-    "outbound", "MESSAGES_OUTBOUND", "tenant.*.messages.out.>", concurrency=64, max_ack_pending=512, ranges=RANGES
+    "outbound", "MESSAGES_OUTBOUND", "tenant.*.messages.out.>", concurrency=64, max_ack_pending=2048, ranges=RANGES
 )
 QUARANTINE: Final = ConsumerPolicy("quarantine", "QUARANTINE", "tenant.*.quarantine.>", concurrency=8)
 ADVISORIES: Final = ConsumerPolicy(
