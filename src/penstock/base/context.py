@@ -4,10 +4,9 @@ The header names of every hop stand here and nowhere else. Trace context follows
 (https://www.w3.org/TR/trace-context/): what breaks its rules is replaced, never passed on.
 """
 
-import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from penstock.base import errors, ids
 
@@ -29,11 +28,11 @@ _NO_TRACE = "0" * 32
 _NO_SPAN = "0" * 16
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """A tenant, a correlation id and a place in a trace.
 
-    `trace_id` is 32 and `span_id` 16 lower-case hex digits, neither all zero; `sampled` is the trace flag.
+    `trace_id` is 32 and `span_id` 16 lower-case hex digits, neither all zero; `sampled` is the trace flag. (One is made
+    for each message, and a named tuple is made in a third of the time that a frozen dataclass takes.)
     """
 
     tenant: ids.TenantId
@@ -50,7 +49,7 @@ class Context:
 
     def at_span(self, span_id: str) -> "Context":
         """The same context one hop further down the trace."""
-        return dataclasses.replace(self, span_id=span_id)
+        return self._replace(span_id=span_id)
 
 
 def new_trace_id() -> str:
@@ -144,6 +143,15 @@ def check_tenant(tenant: ids.TenantId, headers: Mapping[str, str]) -> None:
     for name, value in headers.items():
         if name.lower() == TENANT and value != tenant:
             raise errors.Poisoned("tenant_mismatch", "the tenant of the header is not the tenant of the subject")
+
+
+def of_message(tenant: ids.TenantId, headers: Mapping[str, str]) -> Context:
+    """`check_tenant` and `from_headers` in one look at the headers of a message. Raises Poisoned as the first does."""
+    lowered = {name.lower(): value for name, value in headers.items()}
+    if len(lowered) < len(headers) or lowered.get(TENANT, tenant) != tenant:
+        # A name that is there in two cases may name two tenants.
+        check_tenant(tenant, headers)
+    return from_lowered(tenant, lowered)
 
 
 def to_headers(context: Context, *, outsiders: bool) -> dict[str, str]:

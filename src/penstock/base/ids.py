@@ -31,6 +31,7 @@ TOKEN_LENGTH: Final = 128
 _SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 _PLAIN = re.compile(r"[A-Za-z0-9-][A-Za-z0-9_-]{0,63}")
+_LENGTHS: Final = tuple(length.to_bytes(8, "big").decode("ascii") for length in range(128))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -129,5 +130,10 @@ def new_id() -> str:
 
 def derive_id(*parts: str) -> str:
     """The same 32 hex digits for the same parts, for ever: the first half of SHA-256 over length-prefixed parts."""
-    raws = [part.encode("utf-8", "surrogatepass") for part in parts]
-    return hashlib.sha256(b"".join([len(raw).to_bytes(8, "big") + raw for raw in raws])).hexdigest()[:32]
+    try:
+        # Short plain parts, which is what ids are made of nearly always: put together as text and encoded once.
+        whole = "".join([_LENGTHS[len(part)] + part for part in parts]).encode("ascii")
+    except (IndexError, UnicodeEncodeError):
+        raws = [part.encode("utf-8", "surrogatepass") for part in parts]
+        whole = b"".join([len(raw).to_bytes(8, "big") + raw for raw in raws])
+    return hashlib.sha256(whole).hexdigest()[:32]

@@ -46,28 +46,7 @@ class Dispatch:
 
 def read(context: contexts.Context, event: message_pb2.Message, effects: Effects) -> Message:
     """The event as its handler sees it."""
-    sent_at, received_at = wire.times(event)
-    return Message(
-        kind=wire.kind(event),
-        id=event.message_id,
-        target=wire.target(event),
-        text=event.text,
-        sender=wire.sender(event),
-        conversation=event.conversation,
-        thread=event.thread,
-        channel=event.channel,
-        account=event.account,
-        tenant=event.tenant,
-        attachments=wire.attachments(event),
-        reaction=wire.reaction(event),
-        sent_at=sent_at,
-        received_at=received_at,
-        attributes=dict(event.attributes) if event.attributes else {},
-        event_id=event.event_id,
-        correlation_id=context.correlation_id,
-        raw=event,
-        _effects=effects,
-    )
+    return Message(wire.kind(event), context.correlation_id, event, effects)
 
 
 def lane_of(delivery: ports.Delivery) -> str:

@@ -4,16 +4,19 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, overload
+from typing import Final, TypeVar, overload
 
 from penstock.base import errors
 from penstock.sdk.message import Message
-from penstock.sdk.model import Kind, SenderKind
+from penstock.sdk.model import Kind
 
 Handler = Callable[[Message], Awaitable[None]]
 """An `async def` that takes a Message. Returning settles the event; raising asks for a reaction."""
 
 H = TypeVar("H", bound=Handler)
+
+_BOT: Final = 2
+"""`message_pb2.SENDER_KIND_BOT`: the generated code is not loaded before an app runs."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Registered:
         """Whether the message is for this handler."""
         return (
             message.kind is self.kind
-            and (self.bots or message.sender.kind is not SenderKind.BOT)
+            and (self.bots or message.raw.sender.kind != _BOT)
             and (self.channel is None or self.channel == message.channel)
             and (self.pattern is None or self.pattern.search(message.text) is not None)
         )
@@ -54,7 +57,10 @@ class Handlers:
 
     def find(self, message: Message) -> Handler | None:
         """The first handler that wants the message."""
-        return next((known.handle for known in self._registered if known.wants(message)), None)
+        for known in self._registered:
+            if known.wants(message):
+                return known.handle
+        return None
 
 
 class On:

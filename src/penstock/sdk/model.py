@@ -6,6 +6,7 @@ What a handler is handed, with the methods that answer, stands in `message`; the
 
 import dataclasses
 import enum
+from typing import NamedTuple
 
 
 class Kind(enum.StrEnum):
@@ -86,8 +87,7 @@ class Act(enum.StrEnum):
     DELETION = "deletion"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Effect:
+class Effect(NamedTuple):
     """One thing that a handler does.
 
     `target` is the platform's id of the message that a reply or reaction is about, and the `Sent.id` of the own

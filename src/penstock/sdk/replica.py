@@ -9,7 +9,7 @@ from penstock.base import errors, ids, tasks
 from penstock.messages.v1 import heartbeat_pb2
 from penstock.sdk import dispatch
 from penstock.sdk.app import App
-from penstock.spine import consumer, ports, provision, route, stream, suspects, worker
+from penstock.spine import consumer, effects, ports, provision, route, stream, suspects, worker
 
 
 class Replica:
@@ -30,7 +30,7 @@ class Replica:
         self._tenant, self._spine, self._period_s = tenant, spine, period_s
         policy = consumer.of_app(tenant, app.name, concurrency=app.concurrency)
         self.policy = dataclasses.replace(policy, deadline_s=app.deadline_s)
-        handle = dispatch.Dispatch(app, spine.publish).handle
+        handle = dispatch.Dispatch(app, effects.Effects(spine).publish).handle
         self._worker = worker.Worker(spine, self.policy, handle, lane_of=dispatch.lane_of, solo=solo)
         self._instance = ids.new_id()
         self._state = heartbeat_pb2.HEARTBEAT_STATE_STARTING

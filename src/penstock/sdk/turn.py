@@ -106,9 +106,12 @@ class Turn:
                     self._queue.popleft()
 
     async def _store(self, queued: _Queued) -> Sent:
-        act = queued.effect.act.value
-        with telemetry.span(f"app_{self._app} {act}", self._context, "producer") as context:
-            published = await self._publish(route.OUTBOUND.encode(context, queued.command))
+        act = str(queued.effect.act)
+        if telemetry.tracing():
+            with telemetry.span(f"app_{self._app} {act}", self._context, "producer") as context:
+                published = await self._publish(route.OUTBOUND.encode(context, queued.command))
+        else:
+            published = await self._publish(route.OUTBOUND.encode(self._context, queued.command))
         _counter(self._app, act).inc()
         return Sent(queued.command.command_id, published.duplicate)
 
@@ -119,7 +122,8 @@ class Turn:
         again), and the error of a call that was never awaited.
         """
         self._over = True
-        await self._flush()
+        if self._queue:
+            await self._flush()
         if self._failure is not None:
             raise self._failure
         for queued in self._calls:

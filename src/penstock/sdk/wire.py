@@ -149,12 +149,12 @@ def attachment(file: Attachment) -> message_pb2.Attachment:
 
 
 def _check(effect: Effect) -> None:
-    texts = [("text", effect.text), ("reaction", effect.reaction), ("target", effect.target)]
+    _check_text("text", effect.text)
+    _check_text("reaction", effect.reaction)
+    _check_text("target", effect.target)
     for number, file in enumerate(effect.attachments):
-        texts += [(f"attachments[{number}].name", file.name), (f"attachments[{number}].url", file.url)]
-    for field, value in texts:
-        if not _is_text(value):
-            raise errors.Rejected("bad_text", f"{field} must be text without NUL and lone surrogates", field=field)
+        _check_text(f"attachments[{number}].name", file.name)
+        _check_text(f"attachments[{number}].url", file.url)
     if effect.act in _WITH_WORDS and not effect.text and not effect.attachments:
         raise errors.Rejected("nothing_to_say", "text must not be empty", hint="Give a text or a file.", field="text")
     if effect.act is Act.REACTION and not (effect.target and effect.reaction):
@@ -165,11 +165,11 @@ def _check(effect: Effect) -> None:
         raise errors.Rejected("bad_expiry", "expires_in_s must be more than 0 and at most a year", field="expires_in_s")
 
 
-def _is_text(value: str) -> bool:
-    """Whether it has neither NUL nor a lone surrogate."""
-    if "\0" in value:
-        return False
+def _check_text(field: str, value: str) -> None:
+    """Refuse what has a NUL or a lone surrogate."""
     try:
-        return value.isascii() or bool(value.encode())
+        good = "\0" not in value and (value.isascii() or bool(value.encode()))
     except UnicodeEncodeError:
-        return False
+        good = False
+    if not good:
+        raise errors.Rejected("bad_text", f"{field} must be text without NUL and lone surrogates", field=field)

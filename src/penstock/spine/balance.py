@@ -99,8 +99,9 @@ class Balance:
     def plan(self, now_s: float, load: Callable[[int], int]) -> Plan:
         """What to do now. `load` says how much of a range is held here: what holds least is let go of first."""
         self._notice_sleep(now_s)
+        self._others = {name: member for name, member in self._others.items() if self._is_heard(member, now_s)}
         present = self._present(now_s)
-        claimed = {name: member.ranges for name, member in self._others.items() if self._is_heard(member, now_s)}
+        claimed = {name: member.ranges for name, member in self._others.items()}
         counts = {self._me: len(self._mine)} | {name: len(member.ranges) for name, member in present.items()}
         wanted = shares(counts, self._ranges)
         return Plan(

@@ -96,7 +96,7 @@ class Gatekeeper:
 
     def _close(self) -> None:
         self._hurry.set()
-        if self._asking is None or self._asking.cancelling():
+        if self._asking is None or self._asking.done() or self._asking.cancelling():
             self._closed_at_s = self._surplus_since_s = time.monotonic()
             closed.labels(self._name).inc()
             self._asking = self._tasks.once(f"{self._policy.name} gate", self._ask_until_open())
@@ -138,6 +138,7 @@ class Gatekeeper:
     async def _ask(self, question: gate.Question) -> None:
         stream, name = self._policy.stream, self._policy.name
         try:
+            await self._held.verify()
             floor = await self._spine.floor(stream, name)
             _, un_acked = await self._spine.backlog(stream, name)
         except Exception as error:  # noqa: BLE001 - a gate for which nobody asks stays closed for ever

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from penstock.base import errors, tasks, telemetry
-from penstock.spine import consumer, gatekeeper, lease, ports
+from penstock.spine import consumer, gatekeeper, lease, origin, ports
 
 GATE_PATIENCE_S: Final = 0.5
 """How long whoever lets go waits for a gate to open: longer than to ask once, shorter than anybody's lease."""
@@ -48,7 +48,8 @@ class Intake:
         self._spine, self.policy, self._hand_on = spine, policy, hand_on
         self._window, self._is_stuck, self._pulse = window, is_stuck, pulse
         self._name = consumer.consumer_of(policy.name)
-        self.held = lease.Holding(policy.ack_wait_s, changed=self._changed, lapse=self.lapse)
+        self._origin = origin.Origin(spine, policy.stream)
+        self.held = lease.Holding(policy.ack_wait_s, self._origin, changed=self._changed, lapse=self.lapse)
         self._tasks = tasks.Tasks()
         self._keeper: gatekeeper.Gatekeeper | None = None
         if policy.pin_timeout_s:
@@ -94,6 +95,8 @@ class Intake:
     def _receive(self, delivery: ports.Delivery, generation: int) -> None:
         if generation != self._generation:
             return  # nobody counts on it: what its subscription brought was dropped
+        session = (generation << 32) + delivery.session
+        self._origin.arrive(session)
         if self.held.was_finished(delivery):
             redelivered.labels(self._name, "finished").inc()
             self._tasks.once(f"{self.policy.name} finished", delivery.ack())
@@ -102,14 +105,14 @@ class Intake:
         if item is None:
             redelivered.labels(self._name, "held").inc()
         if self._keeper is not None:
-            self._keeper.arrive((generation << 32) + delivery.session, delivery, item)
+            self._keeper.arrive(session, delivery, item)
         elif item is not None:
             self._hand_on(item)
 
     async def keep_leases(self) -> None:
         """Renew what has been held for a third of a lease. Nobody hears it while the connection is away."""
         for item in self.held.older_than(self.policy.ack_wait_s / 3):
-            if self._spine.connected:
+            if self._spine.connected and (not item.doubtful or await item.is_kept()):
                 await item.extend()
 
     def look_at_leases(self) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final
 
-from penstock.spine import ports
+from penstock.base import errors
+from penstock.spine import origin, ports
 
 FINISHED_KEPT: Final = 1024
 """Messages remembered that were finished too late to say so."""
@@ -46,7 +47,8 @@ class Held:
     """A message under lease: since when (monotonic seconds), how often its handler has failed here, and its copies.
 
     What is said about the message is said about every delivery of it, so that each gives back its room. `key` is its
-    lane once it has one; `running` while a handler has it; `dropped` when no handler may have it any more.
+    lane once it has one; `running` while a handler has it; `dropped` when no handler may have it any more; `epoch` when
+    the stream was last known to keep it.
     """
 
     holding: "Holding"
@@ -57,6 +59,7 @@ class Held:
     key: str = ""
     running: bool = False
     dropped: bool = False
+    epoch: tuple[int, int] = (0, 0)
 
     @property
     def latest(self) -> ports.Delivery:
@@ -68,6 +71,24 @@ class Held:
         """The lease has run out, by our own clock: somebody else has the message now, or the server will say so."""
         return time.monotonic() - self.leased_at > self.holding.lease_s
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether the stream may have become another one since: see `origin`."""
+        return self.epoch != self.holding.origin.epoch
+
+    async def is_kept(self) -> bool:
+        """Ask whether the stream still has it in its place; if not, nothing is done with it any more.
+
+        Raises Unavailable while nobody can say.
+        """
+        while self.doubtful and not self.dropped:
+            epoch = self.holding.origin.epoch
+            if await self.holding.origin.keeps(self.delivery):
+                self.epoch = epoch
+            else:
+                self.holding.drop(self)
+        return not self.dropped
+
     async def ack(self) -> None:
         """It is done."""
         await self._settle(lambda delivery: delivery.ack())
@@ -77,8 +98,8 @@ class Held:
         await self._settle(lambda delivery: delivery.terminate())
 
     async def give_back(self) -> None:
-        """Somebody else shall have it, at once. What has lapsed is not ours to give."""
-        if not self.lapsed:
+        """Somebody else shall have it, at once. What has lapsed, or may be another's, is not ours to give."""
+        if not self.lapsed and not self.doubtful:
             await self._each(lambda delivery: delivery.retry(0))
 
     async def extend(self) -> None:
@@ -89,6 +110,12 @@ class Held:
 
     async def _settle(self, say: Callable[[ports.Delivery], Awaitable[None]]) -> None:
         """Once the lease has lapsed another owner counts on the message: it is only remembered that it is done."""
+        try:
+            if self.doubtful and not await self.is_kept():
+                return
+        except errors.Unavailable:
+            self.holding.finished(self)
+            return
         if self.lapsed:
             self.holding.finished(self)
         else:
@@ -106,8 +133,10 @@ class Holding:
     its message was begun.
     """
 
-    def __init__(self, lease_s: float, *, changed: Callable[[], None], lapse: Callable[[], None]) -> None:
-        self.lease_s, self.changed, self.lapse = lease_s, changed, lapse
+    def __init__(
+        self, lease_s: float, source: origin.Origin, *, changed: Callable[[], None], lapse: Callable[[], None]
+    ) -> None:
+        self.lease_s, self.origin, self.changed, self.lapse = lease_s, source, changed, lapse
         self._items: set[Held] = set()
         self._latest: dict[int, Held] = {}
         self._finished: collections.OrderedDict[tuple[int, datetime], None] = collections.OrderedDict()
@@ -118,7 +147,7 @@ class Holding:
     @property
     def sequences(self) -> frozenset[int]:
         """The positions of everything held under a lease that has not run out."""
-        return frozenset(sequence for sequence, item in self._latest.items() if not item.lapsed)
+        return frozenset(sequence for sequence, item in self._latest.items() if not (item.lapsed or item.dropped))
 
     @property
     def items(self) -> list[Held]:
@@ -134,8 +163,9 @@ class Holding:
         if known is not None and known.delivery.at == delivery.at:
             known.copies.append(delivery)
             known.leased_at = max(known.leased_at, leased_at)
+            known.epoch = self.origin.epoch
             return None
-        item = self._latest[delivery.sequence] = Held(self, delivery, leased_at)
+        item = self._latest[delivery.sequence] = Held(self, delivery, leased_at, epoch=self.origin.epoch)
         self._items.add(item)
         return item
 
@@ -145,6 +175,18 @@ class Holding:
         if self._latest.get(item.delivery.sequence) is item:
             del self._latest[item.delivery.sequence]
         self.changed()
+
+    def drop(self, item: Held) -> None:
+        """Nothing is done with it any more; one that a handler has is let go when that has ended."""
+        item.dropped = True
+        if not item.running:
+            self.remove(item)
+
+    async def verify(self) -> None:
+        """Drop what the stream does not keep any more. Raises Unavailable while nobody can say."""
+        for item in self.items:
+            if item.doubtful:
+                await item.is_kept()
 
     def older_than(self, age_s: float) -> list[Held]:
         """What was leased, or renewed, that long ago, and has not lapsed."""

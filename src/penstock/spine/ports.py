@@ -7,17 +7,18 @@ once, raises `Unavailable` when its time is over, and never blocks the event loo
 import dataclasses
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from penstock.spine import consumer as consumers
 from penstock.spine import stream as streams
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Outgoing:
-    """A message ready to travel: made by a route, stored by an outbox, published by an adapter.
+    """A message ready to travel: made by a route, stored by an outbox, published by an adapter. Nobody changes one.
 
     `key` is its ordering key: messages of one key are published one after the other. `headers` hold `Nats-Msg-Id`.
+    (Not frozen: one is made for each message, which would take four times as long.)
     """
 
     stream: str
@@ -27,8 +28,7 @@ class Outgoing:
     body: bytes
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Published:
+class Published(NamedTuple):
     """The stream's answer: where the message is, and whether it had been there before (same message id)."""
 
     stream: str

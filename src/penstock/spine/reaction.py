@@ -125,8 +125,7 @@ def bind(delivery: ports.Delivery) -> contexts.Context:
         tenant = subject.tenant_of(delivery.subject)
     except errors.Rejected as error:
         raise errors.Poisoned("bad_subject", error.detail) from None
-    contexts.check_tenant(tenant, delivery.headers)
-    return contexts.from_headers(tenant, delivery.headers)
+    return contexts.of_message(tenant, delivery.headers)
 
 
 def pause_of(error: errors.Unavailable) -> float:

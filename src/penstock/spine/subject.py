@@ -92,6 +92,7 @@ def roll_call(consumer: str) -> str:
     return f"penstock.roll-call.{ids.token(consumer, 'consumer')}"
 
 
+@functools.lru_cache(maxsize=4096)
 def tenant_of(subject: str) -> ids.TenantId:
     """The tenant a subject belongs to. Raises Rejected for a subject outside `tenant.<t>.`."""
     parts = subject.split(".", 2)

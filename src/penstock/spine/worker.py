@@ -12,7 +12,7 @@ from typing import Final
 
 from penstock.base import context as contexts
 from penstock.base import errors, ids, tasks, telemetry
-from penstock.spine import consumer, deadline, lane, lease, ports, ranges, reaction, suspects
+from penstock.spine import consumer, deadline, effects, lane, lease, ports, ranges, reaction, suspects
 
 Handler = Callable[[contexts.Context, ports.Delivery], Awaitable[None]]
 
@@ -158,7 +158,9 @@ class Worker:
         """Handle an item once; None when nothing more is to be done with it, else the seconds to wait."""
         item.running = True
         try:
-            pause_s = await self._try(item)
+            pause_s = None if item.doubtful and not await item.is_kept() else await self._try(item)
+        except errors.Unavailable as away:
+            pause_s = reaction.pause_of(away)
         except Exception as error:  # noqa: BLE001 - settling itself failed: the lane must not be stuck for ever
             _log.error("settling failed", consumer=self._policy.name, exc_info=error)
             reaction.retried.labels(self._policy.name, "settle").inc()
@@ -232,6 +234,7 @@ class Worker:
         """Let the handler have it once; returns what it raised."""
         begun = time.perf_counter()
         name, limit = self._policy.name, self._deadlines.begin()
+        answering = effects.begin(item)
         try:
             with telemetry.bound(context), telemetry.span(f"{name} handle", context, "consumer") as inner:
                 async with limit:
@@ -244,6 +247,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - `reaction` is one of the three places where errors become reactions
             return error
         finally:
+            effects.end(answering)
             self._deadlines.end(limit)
             self._seconds.observe(time.perf_counter() - begun)
         return None

@@ -28,7 +28,13 @@ class Marks:
         self._thin_at = 1024
 
     def note(self, at: datetime.datetime, last: int) -> None:
-        """What was stored before `at` is at `last` or below. Of several times for one place the latest says most."""
+        """What was stored before `at` is at `last` or below. Of several times for one place the latest says most.
+
+        A mark of a time that has not come yet was made by a clock that was wrong: it is forgotten.
+        """
+        while self._at and self._at[-1] > at:
+            self._at.pop()
+            self._last.pop()
         if self._last and self._last[-1] >= last:
             self._at[-1] = at
             return

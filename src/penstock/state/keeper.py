@@ -98,20 +98,24 @@ class Keeper:
         marked_s = -MARKED_S
         while True:
             begun = loop.time()
-            seen = await asyncio.gather(*(self._look(book, name) for name in self._streams))
+            at = await book.now()
+            seen = await asyncio.gather(*(self._look(book, name, at) for name in self._streams))
             entries = [entry for entry in seen if entry is not None]
             marked = begun - marked_s >= MARKED_S
-            await (book.write(entries, marked=marked) if entries else book.ping())
+            if entries:
+                await book.write(entries, marked=marked)
             marked_s = begun if marked else marked_s
             self._entries |= {entry.stream: entry for entry in entries}
             self.looks += 1
             await asyncio.sleep(max(self._look_s, watch.COSTS * (loop.time() - begun)))
 
-    async def _look(self, book: register.Register, name: str) -> register.Entry | None:
-        """A stream and its durables as they are; None when nobody can tell, or when it changed under the look."""
+    async def _look(self, book: register.Register, name: str, at: datetime.datetime) -> register.Entry | None:
+        """A stream and its durables as they are; None when nobody can tell, or when it changed under the look.
+
+        `at` is before the look, by the clock that says when rows were published.
+        """
         known = self._entries.get(name)
         try:
-            at = datetime.datetime.now(datetime.UTC)
             found = await heads.look(self._spine, name, known.head if known else None)
             missing.labels(name).set(int(found.state is None and known is not None))
             if found.state is None:
@@ -173,7 +177,8 @@ class Keeper:
         if settled is None:
             message = await self._spine.message(name, one.floor + 1) if one.floor >= state.first else None
             settled = message.at if message else state.oldest or state.created
-        if before is not None and before.seq <= one.floor:
+        # A floor of a time that has not come yet was noted under a clock that was wrong.
+        if before is not None and before.seq <= one.floor and before.at <= at:
             settled = max(settled, before.at)
         return register.Floor(one.floor, settled, again_of(one.policy))
 

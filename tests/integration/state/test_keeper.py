@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
+from types import SimpleNamespace
 
 import pytest
 
@@ -125,6 +126,36 @@ async def test_a_keeper_that_begins_late_knows_since_when_messages_wait(shop, da
         await publish(shop, spine, [4])
         await looked(again)
         assert (await written(database))[DURABLE] == (2, third), "the next keeper knows it too"
+
+
+async def test_a_process_whose_clock_is_ahead_claims_nothing_that_is_not_settled(
+    shop, database, spine, store, monkeypatch
+):
+    """What is sent again is chosen by the database's clock: a floor in its future would leave rows out."""
+
+    class Ahead(datetime.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return super().now(tz) + datetime.timedelta(hours=1)
+
+    monkeypatch.setattr(keeper, "datetime", SimpleNamespace(datetime=Ahead, UTC=datetime.UTC))
+    await spine.create_consumer(durable(shop))
+    async with keeping_for_a_while(database, spine, store) as ahead:
+        await looked(ahead)
+    assert (await written(database))[DURABLE][1] <= NOW(datetime.UTC)
+
+
+async def test_a_floor_noted_under_a_wrong_clock_is_forgotten(shop, database, spine, store):
+    await spine.create_consumer(durable(shop))
+    await publish(shop, spine, range(3))
+    first = (await spine.message(shop.stream, 1)).at
+    async with keeping_for_a_while(database, spine, store) as before:
+        await looked(before)
+    async with database.transaction("state") as transaction:
+        await transaction.execute("update state.durable set floor_at = now() + interval '1 hour'")
+    async with keeping_for_a_while(database, spine, store) as again:
+        await looked(again)
+    assert (await written(database))[DURABLE] == (0, first)
 
 
 @contextlib.asynccontextmanager

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from penstock.base import errors
 from penstock.spine import ports
 
 
@@ -62,6 +63,8 @@ class FakeSpine:
         self.receive: Callable[[ports.Delivery], None] = lambda _: None
         self.window = 0
         self.connected = True
+        self.connection = 1
+        self.kept: dict[int, ports.Delivery] = {}
 
     async def consume(
         self, _policy: Any, receive: Callable[[ports.Delivery], None], *, window: int
@@ -69,7 +72,12 @@ class FakeSpine:
         self.receive, self.window = receive, window
         return self.subscription
 
-    async def publish(self, message: ports.Outgoing) -> ports.Published:
+    async def message(self, _stream: str, sequence: int) -> ports.Delivery | None:
+        return self.kept.get(sequence)
+
+    async def publish(self, message: ports.Outgoing, *, on: int | None = None) -> ports.Published:
+        if on is not None and on != self.connection:
+            raise errors.Unavailable("disconnected", "another connection stands")
         if self.refuse:
             raise self.refuse.pop(0)
         self.published.append(message)

@@ -33,6 +33,14 @@ def test_whoever_is_alone_takes_everything() -> None:
     assert made.plan(0.0, no_load) == balance.Plan(take=tuple(range(8)))
 
 
+def test_members_that_are_gone_take_up_no_room() -> None:
+    made = balance.Balance("a", RANGES, 0.0)
+    for number in range(1000):
+        made.hear(f"restarted {number}", (1,), leaves=False, now_s=0.0)
+    made.plan(balance.FORGOTTEN_AFTER_S + 0.1, no_load)
+    assert vars(made)["_others"] == {}
+
+
 def test_what_holds_least_is_let_go_of_first() -> None:
     made = balance.Balance("a", RANGES, 0.0)
     for number in range(8):

@@ -101,6 +101,23 @@ async def test_a_new_session_holds_back_again_also_when_it_begins_with_a_copy(st
     await until(lambda: stage.sequences == [5, 8])
 
 
+async def test_a_session_that_begins_just_when_the_gate_has_opened_is_asked_for_too() -> None:
+    """In the turn of the loop in which whoever asked has ended, and nobody has noticed yet."""
+    server, passed = Server(), list[int]()
+    loop = asyncio.get_running_loop()
+
+    def hand_on(item: lease.Held) -> None:
+        passed.append(item.delivery.sequence)
+        if len(passed) == 1:
+            loop.call_soon(server.hand_over, FakeDelivery(8, session=2))
+
+    made = intake.Intake(server, POLICY, hand_on, window=8, is_stuck=lambda item: False, pulse=lease.Pulse(0.05))  # type: ignore[arg-type]
+    await made.start()
+    server.hand_over(FakeDelivery(5))
+    await until(lambda: passed == [5, 8])
+    await made.close()
+
+
 async def test_a_server_that_does_not_answer_is_asked_again(stage: Stage) -> None:
     stage.server.away = [errors.Unavailable("away", "no server"), RuntimeError("a bug of an adapter")]
     stage.server.hand_over(FakeDelivery(5))

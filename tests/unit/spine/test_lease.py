@@ -2,8 +2,8 @@
 
 import pytest
 
-from penstock.spine import lease
-from tests.unit.spine.stage import FakeDelivery
+from penstock.spine import lease, origin
+from tests.unit.spine.stage import FakeDelivery, FakeSpine
 
 LEASE_S = 10.0
 
@@ -26,7 +26,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def holding() -> lease.Holding:
-    return lease.Holding(LEASE_S, changed=lambda: None, lapse=lambda: None)
+    return lease.Holding(LEASE_S, origin.Origin(FakeSpine(), "S"), changed=lambda: None, lapse=lambda: None)
 
 
 def held(clock: Clock, delivery: FakeDelivery, within: lease.Holding | None = None) -> lease.Held:

@@ -42,6 +42,13 @@ def test_marks_of_the_last_minutes_are_close_and_old_ones_stay():
     assert floors.Marks().settled_before(5) is None
 
 
+def test_a_mark_of_a_time_to_come_is_forgotten():
+    marks = floors.Marks()
+    for seconds, last in [(0, 10), (3600, 20), (3601, 25), (5, 30)]:
+        marks.note(at(seconds), last)
+    assert marks.settled_before(27) == at(0), "the clock was wrong for two looks"
+
+
 def test_a_stream_that_stands_still_is_settled_up_to_the_last_look():
     marks = floors.Marks()
     for second in range(10):

@@ -30,6 +30,9 @@ DRAINED_S: Final = 5.0
 IDLE_S: Final = 75.0
 """How long a connection is kept without a request."""
 
+UNREAD_S: Final = 30.0
+"""How long a client may leave its answers unread before its connection ends; no more are made for it meanwhile."""
+
 _NEVER: Final = float("inf")
 
 
@@ -65,6 +68,7 @@ class Connection(asyncio.Protocol):
         self._arriving: exchange.Exchange | None = None
         self._next: collections.deque[exchange.Exchange] = collections.deque()
         self._sent: asyncio.Future[None] | None = None
+        self._unread = False
         self._due_s = _NEVER
         self._timer: asyncio.TimerHandle | None = None
 
@@ -87,12 +91,13 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError:
             self._refuse(model.Problem(400, "bad_request", "this is not an HTTP/1.1 request"))
             return
-        if self._in_head and not self._transport.is_closing():
-            if self._head_bytes > HEAD_BYTES:
-                detail = f"request line and headers are over {HEAD_BYTES} bytes"
-                self._refuse(model.Problem(431, "head_too_large", detail))
-            elif self._head_begun and self._now is None:
-                self._until(min(self._due_s, self._loop.time() + self._listener.head_deadline_s))
+        if self._transport.is_closing():
+            return
+        if self._head_bytes > HEAD_BYTES:
+            detail = f"request line and headers are over {HEAD_BYTES} bytes"
+            self._refuse(model.Problem(431, "head_too_large", detail))
+        elif self._in_head and self._head_begun and self._now is None:
+            self._until(min(self._due_s, self._loop.time() + self._listener.head_deadline_s))
 
     def eof_received(self) -> None:
         """Nothing more will come: the transport closes."""
@@ -119,6 +124,9 @@ class Connection(asyncio.Protocol):
         if self._sent is not None and not self._sent.done():
             self._sent.set_result(None)
         self._sent = None
+        if self._unread and not self._transport.is_closing():
+            self._unread = False
+            self._go_on()
 
     # What the parser tells.
 
@@ -132,7 +140,9 @@ class Connection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header."""
+        """A header; what comes behind a chunked body is none, and as bounded."""
+        if not self._in_head:
+            return
         name = name.lower()
         if name == b"expect":
             self._asks_to_continue = value.lower() == b"100-continue"
@@ -141,11 +151,12 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """The application may begin, unless it is still busy with an earlier request of this connection."""
         self._in_head = self._head_begun = False
+        self._head_bytes = 0
         version = self._parser.get_http_version()
         keeps = version != "1.0" and self._parser.should_keep_alive() and not self._parser.should_upgrade()
         made = exchange.Exchange(self, self._scope(version), keep_alive=keeps, asked_to_continue=self._asks_to_continue)
         self._arriving = made
-        if self._now is None:
+        if self._now is None and not self._unread:
             self._start(made)
         else:
             self._next.append(made)
@@ -153,6 +164,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """A piece of a body; once the request is answered, only a little more of it is read."""
+        self._head_bytes = 0
         arriving = self._arriving
         if arriving is None:
             return
@@ -209,6 +221,15 @@ class Connection(asyncio.Protocol):
         if self._stopping or done is None or not done.keep_alive:
             self._transport.close()
             return
+        if self._sent is not None:
+            self._unread = True
+            self.hold(reading=False)
+            self._until(self._loop.time() + UNREAD_S)
+            return
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """The next request's turn."""
         if self._next:
             self._start(self._next.popleft())
         elif self._head_begun:
@@ -268,6 +289,8 @@ class Connection(asyncio.Protocol):
             return
         if self._loop.time() < self._due_s:
             self._until(self._due_s)
+        elif self._unread:
+            self._transport.abort()  # closed, it would go on waiting for somebody to read
         elif self._head_begun:
             self._refuse(model.Problem(408, "head_too_slow", "the headers did not arrive in time"))
         else:

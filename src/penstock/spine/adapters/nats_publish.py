@@ -6,7 +6,7 @@ that the stream drops the second.
 
 import asyncio
 import collections
-from typing import Final
+from typing import Final, NoReturn
 
 from penstock.base import errors
 from penstock.spine import ports
@@ -31,7 +31,8 @@ class Publisher:
 
     async def publish(self, message: ports.Outgoing, on: int | None) -> ports.Published:
         """Store a message. Raises as `ports.Spine.publish` does."""
-        block = acceptance.message(message, self._link.payload_limit_bytes)
+        link = self._link
+        block = acceptance.message(message, link.payload_limit_bytes)
         size_bytes = len(block) + len(message.body)
         if self._waiting or self._is_full():
             await self._turn()
@@ -40,11 +41,16 @@ class Publisher:
         until = self._time() + self._deadline_s
         try:
             if on is not None:
-                return await self._once(message, block, on)
-            if self._link.has_room:
+                if on != link.connection or not link.has_room:
+                    await self._require(on)
+                answer = await link.call(message.subject, message.body, self._deadline_s, headers_block=block)
+                if not answer.body:
+                    await self._unheard(message, self._deadline_s)
+                return nats_answers.published(answer.body)
+            if link.has_room:
                 # Nearly always, and so without any detour; what goes wrong is tried again below.
                 try:
-                    answer = await self._link.call(message.subject, message.body, self._try_s, headers_block=block)
+                    answer = await link.call(message.subject, message.body, self._try_s, headers_block=block)
                     if answer.body:
                         return nats_answers.published(answer.body)
                 except errors.Unavailable as error:
@@ -57,13 +63,12 @@ class Publisher:
             if self._waiting:
                 self._let_in()
 
-    async def _once(self, message: ports.Outgoing, block: bytes, on: int) -> ports.Published:
-        """One attempt, on one connection."""
+    async def _require(self, on: int) -> None:
+        """Return when that connection takes what is written. Raises Unavailable when it is gone."""
         if self._link.connected and not self._link.has_room:
             await self._link.room(self._deadline_s)
         if on != self._link.connection or not on:
             raise errors.Unavailable("disconnected", f"connection {on} is gone")
-        return await self._attempt(message, block, self._deadline_s)
 
     async def _persist(self, message: ports.Outgoing, block: bytes, until: float) -> ports.Published:
         """Attempts until one is answered, while there is time."""
@@ -85,8 +90,12 @@ class Publisher:
 
     async def _attempt(self, message: ports.Outgoing, block: bytes, try_s: float) -> ports.Published:
         answer = await self._link.call(message.subject, message.body, try_s, headers_block=block)
-        if answer.body:
-            return nats_answers.published(answer.body)
+        if not answer.body:
+            await self._unheard(message, try_s)
+        return nats_answers.published(answer.body)
+
+    async def _unheard(self, message: ports.Outgoing, try_s: float) -> NoReturn:
+        """Nobody listens on that subject: raises Rejected when no stream takes it, else Unavailable."""
         await self._calls.check_taken(message.subject, try_s)
         raise errors.Unavailable("no_leader", "the stream does not answer")
 

@@ -9,6 +9,7 @@ import contextlib
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import datetime
+from types import CoroutineType
 from typing import Any, Final
 
 from penstock.base import errors, telemetry
@@ -189,9 +190,10 @@ class NatsSpine:
         """The number of the connection that publishes right now."""
         return self._plane.connection
 
-    async def publish(self, message: ports.Outgoing, *, on: int | None = None) -> ports.Published:
+    def publish(self, message: ports.Outgoing, *, on: int | None = None) -> "CoroutineType[Any, Any, ports.Published]":
         """Store a message in its stream."""
-        return await self._publisher.publish(message, on)
+        # Not a coroutine of its own around the publisher's: there is one of these for each message.
+        return self._publisher.publish(message, on)
 
     async def consume(
         self, policy: consumer.ConsumerPolicy, receive: Callable[[ports.Delivery], None], *, window: int

@@ -1,6 +1,7 @@
 """This process's share of one durable: deliveries handed on as they come, and the durable mended when it is gone."""
 
 import asyncio
+import weakref
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final
@@ -11,6 +12,7 @@ from penstock.spine.plane import pinning, pull
 from penstock.spine.plane.delivery import Delivery
 from penstock.spine.plane.link import Link
 from penstock.spine.plane.message import Message
+from penstock.spine.plane.voice import Voice
 
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 5.0
@@ -41,6 +43,9 @@ class Consumption:
         pin = pinning.Pin(address, group=group, timeout_s=policy.pin_timeout_s) if policy.pin_timeout_s else None
         self._puller = pull.Puller(link, address, self._take, window=window, lost=self._lost, pin=pin)
         self._latest: Delivery | None = None
+        self._voices: weakref.WeakSet[Voice] = weakref.WeakSet()
+        self._speak()
+        self._unfollow = (link.on_down(self._down), link.on_up(self._up))
         self._tasks = tasks.Tasks()
         self._closed = self._recovering = False
         self._attempts = 0
@@ -48,24 +53,26 @@ class Consumption:
         self._puller.start()
 
     def _take(self, message: Message, session: int) -> None:
-        delivery = self._latest = Delivery(message, self, session)
+        delivery = self._latest = Delivery(message, self._voice, session)
+        self._voice.heard(delivery)
         try:
             self._receive(delivery)
         except Exception as error:  # noqa: BLE001 - one receiver's bug must not end the subscription
             _log.error("receiver failed", consumer=self._name, exc_info=error)
 
-    def say(self, reply: str, words: bytes) -> None:
-        """Tell the server something about a delivery; in an outage it is told afterwards."""
-        try:
-            self._link.publish(reply, words, keep=True)
-        except errors.PenstockError as error:
-            # Nothing is lost: the lease ends and the server delivers it again.
-            _log.info("settling lost", consumer=self._name, code=error.code)
+    def _down(self, _: int) -> None:
+        for voice in self._voices:
+            voice.hold()
 
-    def settle(self, reply: str, words: bytes) -> None:
-        """Tell the server the last thing about a delivery: it needs no room any more."""
-        self.say(reply, words)
-        self._puller.done()
+    def _up(self, _: int) -> None:
+        for voice in self._voices:
+            voice.prove()
+        self._speak()
+
+    def _speak(self) -> None:
+        """Deliveries from here on have a voice of their own; older ones keep theirs for as long as they are held."""
+        self._voice = Voice(self._link, self._name, self._puller.done)
+        self._voices.add(self._voice)
 
     def _lost(self, reason: str) -> None:
         if not self._closed and not self._recovering:
@@ -102,4 +109,8 @@ class Consumption:
         """Stop receiving; what was not handed over goes back at once."""
         self._closed = True
         await self._tasks.stop()
+        for unfollow in self._unfollow:
+            unfollow()
+        for voice in self._voices:
+            voice.leave()
         await self._puller.close()

@@ -23,6 +23,12 @@ EXTEND: Final = b"+WPI"
 _SHORT_REPLY: Final = 9
 
 
+def sequence_of(reply: str) -> int:
+    """The position in the stream that a reply subject speaks of."""
+    parts = reply.split(".")
+    return int(parts[5] if len(parts) == _SHORT_REPLY else parts[7])
+
+
 class Holder(Protocol):
     """Who speaks for a delivery, to its reply subject."""
 
@@ -92,7 +98,10 @@ class Delivery:
         """Its headers, names as they were sent."""
         if self._headers is None:
             headers = self._message.headers
-            self._headers = {name: headers[name] for name in headers if name != PIN} if PIN in headers else headers
+            if PIN in headers:
+                headers = dict(headers)
+                del headers[PIN]
+            self._headers = headers
         return self._headers
 
     @property
