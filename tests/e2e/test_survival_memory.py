@@ -12,7 +12,9 @@ from tests.soak import measured as measurements
 from tests.soak import stage as stages
 from tests.soak import talk as talks
 
-STALLED_S = 8.0
+MESSAGES = 4000
+LONGEST_S = 12.0
+"""How long it stands still at most: without Postgres nothing is taken."""
 MIB = 1 << 20
 LONG = "tell me more " * 2500
 """32 KiB: what thousands of these take, if they were kept, is seen."""
@@ -52,10 +54,9 @@ async def test_memory_is_flat_while_something_stands_still(
         core = stage.parts["core"]
         before, most, begun = core.memory_bytes, 0, len(talk.said)
         async with stalled(stage, what):
-            enough = asyncio.Event()
-            asyncio.get_running_loop().call_later(STALLED_S, enough.set)
-            saying = asyncio.create_task(talk.go_on(enough, pause_s=0.03))
-            while not enough.is_set():
+            saying = asyncio.create_task(talk.say(MESSAGES, pause_s=0.02))
+            until_s = time.monotonic() + LONGEST_S
+            while not saying.done() and time.monotonic() < until_s:
                 most = max(most, core.memory_bytes)
                 await asyncio.sleep(0.1)
         since_s = time.perf_counter()
@@ -66,7 +67,7 @@ async def test_memory_is_flat_while_something_stands_still(
         verdict = await stage.verdict()
         said = sum(len(each.posted.body) for each in talk.said[begun:]) / MIB
         note = f"core: {before / MIB:.0f} MiB, then at most {most / MIB:.0f}, while {said:.0f} MiB were said"
-        measured.row(f"{what} stands still for {STALLED_S:g} s", verdict, stage.recovery_s(since_s), note)
+        measured.row(f"{what} stands still", verdict, stage.recovery_s(since_s), note)
         assert verdict.good, verdict
         assert (most - before) / MIB < ROOM_MIB, note
-        assert said > ROOM_MIB or what == "postgres", "too little was said to tell"
+        assert said > ROOM_MIB, "too little was said to tell"

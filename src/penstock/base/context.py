@@ -21,6 +21,11 @@ ONLY: Final = "penstock-only"
 HTTP_TENANT: Final = "x-tenant-id"
 HTTP_REQUEST: Final = "x-request-id"
 
+_WRITTEN: Final = frozenset(
+    {TENANT, CORRELATION, CORRELATION_PLAIN, TRACEPARENT, TRACE, MESSAGE_ID, MESSAGE_TYPE, ONLY}
+)
+"""The names that we give to a message's headers ourselves."""
+
 _CORRELATION = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _TRACE = re.compile(r"[0-9a-f]{32}")
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
@@ -147,6 +152,8 @@ def check_tenant(tenant: ids.TenantId, headers: Mapping[str, str]) -> None:
 
 def of_message(tenant: ids.TenantId, headers: Mapping[str, str]) -> Context:
     """`check_tenant` and `from_headers` in one look at the headers of a message. Raises Poisoned as the first does."""
+    if headers.keys() <= _WRITTEN and headers.get(TENANT, tenant) == tenant:
+        return from_lowered(tenant, headers)  # our own, and no name is there in another case
     lowered = {name.lower(): value for name, value in headers.items()}
     if len(lowered) < len(headers) or lowered.get(TENANT, tenant) != tenant:
         # A name that is there in two cases may name two tenants.

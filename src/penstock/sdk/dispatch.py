@@ -39,7 +39,7 @@ class Dispatch:
             outcome = "ignored" if handle is None else "handled"
         finally:
             turn.abandon()
-            _counter(self._app.name, message.kind, outcome).inc()
+            _counter(self._app.name, str(message.kind), outcome).inc()
             if handle is not None:
                 self._seconds.observe(time.perf_counter() - begun)
 

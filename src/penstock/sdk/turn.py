@@ -9,8 +9,8 @@ import asyncio
 import collections
 import dataclasses
 import functools
+import time
 from collections.abc import Awaitable, Callable, Coroutine
-from datetime import UTC, datetime
 from typing import Any
 
 from penstock.base import context as contexts
@@ -68,7 +68,7 @@ class Turn:
             effect,
             command_id=command_id(self._event, self._app, number),
             app=self._app,
-            now=datetime.now(UTC),
+            now_ns=time.time_ns() // 1000 * 1000,  # microseconds are as much as anybody keeps
         )
         queued = _Queued(effect, made)
         self._calls.append(queued)

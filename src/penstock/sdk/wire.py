@@ -14,7 +14,8 @@ from penstock.messages.v1 import message_pb2, outbound_pb2
 from penstock.sdk.model import Act, Attachment, Effect, Kind, OnAmbiguous, Sender, SenderKind
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-# Tuples: to look into a set, Python computes the hash of an enumeration's member, which is slow.
+_NANOSECONDS: Final = 1_000_000_000
+# Tuples: to look into a set or a table, Python computes the hash of an enumeration's member, which is slow.
 _WITH_WORDS: Final = (Act.REPLY, Act.SAY, Act.EDIT)
 _OF_OWN: Final = (Act.EDIT, Act.DELETION)
 _KINDS: Final = {
@@ -31,10 +32,8 @@ _SENDERS: Final = {
     message_pb2.SENDER_KIND_BOT: SenderKind.BOT,
     message_pb2.SENDER_KIND_SYSTEM: SenderKind.SYSTEM,
 }
-_ON_AMBIGUOUS: Final = {
-    OnAmbiguous.RESEND: outbound_pb2.ON_AMBIGUOUS_RESEND,
-    OnAmbiguous.REPORT: outbound_pb2.ON_AMBIGUOUS_REPORT,
-}
+_RESEND: Final = outbound_pb2.ON_AMBIGUOUS_RESEND
+_REPORT: Final = outbound_pb2.ON_AMBIGUOUS_REPORT
 
 
 def kind(event: message_pb2.Message) -> Kind:
@@ -93,9 +92,9 @@ def _moment(stamp: timestamp_pb2.Timestamp) -> datetime:
 
 
 def command(
-    event: message_pb2.Message, effect: Effect, *, command_id: str, app: str, now: datetime
+    event: message_pb2.Message, effect: Effect, *, command_id: str, app: str, now_ns: int
 ) -> outbound_pb2.SendCommand:
-    """What an app does about an event, as the command that asks a channel for it.
+    """What an app does about an event, as the command that asks a channel for it; `now_ns` is since 1970, in UTC.
 
     Raises Rejected naming the field and the rule for what no channel could be asked.
     """
@@ -108,15 +107,16 @@ def command(
         conversation=event.conversation,
         thread=event.thread,
         text=effect.text,
-        on_ambiguous=_ON_AMBIGUOUS[effect.on_ambiguous],
+        on_ambiguous=_REPORT if effect.on_ambiguous is OnAmbiguous.REPORT else _RESEND,
         app=app,
         cause_event_id=event.event_id,
     )
-    made.attachments.extend(map(attachment, effect.attachments))
-    since, created_at = now - _EPOCH, made.created_at
-    created_at.seconds, created_at.nanos = since.days * 86_400 + since.seconds, since.microseconds * 1000
+    if effect.attachments:
+        made.attachments.extend(map(attachment, effect.attachments))
+    created_at = made.created_at
+    created_at.seconds, created_at.nanos = divmod(now_ns, _NANOSECONDS)
     if effect.expires_in_s is not None:
-        made.expires_at.FromDatetime(now + timedelta(seconds=effect.expires_in_s))
+        made.expires_at.FromNanoseconds(now_ns + round(effect.expires_in_s * _NANOSECONDS))
     _relate(made, effect)
     return made
 

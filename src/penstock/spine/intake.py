@@ -6,7 +6,6 @@ else has it or the server will deliver it again, and asking begins anew: what is
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -71,9 +70,9 @@ class Intake:
         def receive(delivery: ports.Delivery) -> None:
             self._receive(delivery, generation)
 
-        self._asked_at_s = time.monotonic()
+        self._asked_at_s = lease.now_s()
         made = await self._spine.consume(self.policy, receive, window=self._window)
-        if not self._wanted:  # let go of meanwhile
+        if not self._wanted or generation != self._generation:  # let go of, or begun anew, meanwhile
             await made.close()
             return
         self._subscription = made
@@ -111,9 +110,14 @@ class Intake:
 
     async def keep_leases(self) -> None:
         """Renew what has been held for a third of a lease. Nobody hears it while the connection is away."""
-        for item in self.held.older_than(self.policy.ack_wait_s / 3):
-            if self._spine.connected and (not item.doubtful or await item.is_kept()):
-                await item.extend()
+        # Those in doubt last, for asking about them takes time that the others may not have.
+        for item in sorted(self.held.older_than(self.policy.ack_wait_s / 3), key=lambda item: item.doubtful):
+            try:
+                if self._spine.connected and (not item.doubtful or await item.is_kept()):
+                    await item.extend()
+            except errors.Unavailable as error:
+                _log.info("lease not renewed", durable=self.policy.name, code=error.code)
+                return
 
     def look_at_leases(self) -> None:
         """Notice what lapsed before it was begun, also while nobody takes it up."""
@@ -152,9 +156,9 @@ class Intake:
                     if self._subscription is not None:
                         await self._subscription.close()
                     return await self._subscribe()
-                except errors.PenstockError as error:
+                except Exception as error:  # noqa: BLE001 - a durable that nobody asks is ours for ever
                     failures += 1
-                    _log.warning("cannot ask anew", durable=self.policy.name, code=error.code)
+                    _log.warning("cannot ask anew", durable=self.policy.name, error=f"{error}")
                     await asyncio.sleep(tasks.backoff_s(failures))
         finally:
             self._renewing = False

@@ -4,6 +4,7 @@ A lease that ran out (the process slept, the connection was away) makes the serv
 handled here, or still waits in its lane. Taken for another message it would be handled twice, behind what came later.
 """
 
+import asyncio
 import collections
 import dataclasses
 import time
@@ -18,6 +19,14 @@ FINISHED_KEPT: Final = 1024
 """Messages remembered that were finished too late to say so."""
 
 
+_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def now_s() -> float:
+    """Seconds by a clock that goes on while the machine sleeps, as leases do; where there is none, it stands still."""
+    return time.clock_gettime(_CLOCK)
+
+
 class Pulse:
     """When this process was certainly awake: what arrives after a sleep may have lain in a socket for as long.
 
@@ -27,7 +36,7 @@ class Pulse:
 
     def __init__(self, every_s: float) -> None:
         self.every_s = every_s
-        self._latest_s = self._awake_at_s = time.monotonic()
+        self._latest_s = self._awake_at_s = now_s()
 
     @property
     def awake_at_s(self) -> float:
@@ -36,10 +45,10 @@ class Pulse:
 
     def beat(self) -> None:
         """The event loop turns."""
-        now_s = time.monotonic()
-        late = now_s - self._latest_s > 2 * self.every_s
-        self._awake_at_s = self._latest_s if late else now_s
-        self._latest_s = now_s
+        beaten_at_s = now_s()
+        late = beaten_at_s - self._latest_s > 2 * self.every_s
+        self._awake_at_s = self._latest_s if late else beaten_at_s
+        self._latest_s = beaten_at_s
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -69,7 +78,7 @@ class Held:
     @property
     def lapsed(self) -> bool:
         """The lease has run out, by our own clock: somebody else has the message now, or the server will say so."""
-        return time.monotonic() - self.leased_at > self.holding.lease_s
+        return now_s() - self.leased_at > self.holding.lease_s
 
     @property
     def doubtful(self) -> bool:
@@ -81,12 +90,8 @@ class Held:
 
         Raises Unavailable while nobody can say.
         """
-        while self.doubtful and not self.dropped:
-            epoch = self.holding.origin.epoch
-            if await self.holding.origin.keeps(self.delivery):
-                self.epoch = epoch
-            else:
-                self.holding.drop(self)
+        if self.doubtful:
+            await self.holding.verify()
         return not self.dropped
 
     async def ack(self) -> None:
@@ -104,7 +109,7 @@ class Held:
 
     async def extend(self) -> None:
         """Renew the lease, which is that of the latest delivery."""
-        asked_at = time.monotonic()
+        asked_at = now_s()
         await self.latest.extend()
         self.leased_at = max(self.leased_at, asked_at)
 
@@ -118,8 +123,10 @@ class Held:
             return
         if self.lapsed:
             self.holding.finished(self)
-        else:
+        elif self.copies:
             await self._each(say)
+        else:
+            await say(self.delivery)
 
     async def _each(self, say: Callable[[ports.Delivery], Awaitable[None]]) -> None:
         for delivery in (self.delivery, *self.copies):
@@ -139,6 +146,7 @@ class Holding:
         self.lease_s, self.origin, self.changed, self.lapse = lease_s, source, changed, lapse
         self._items: set[Held] = set()
         self._latest: dict[int, Held] = {}
+        self._verifying = asyncio.Lock()
         self._finished: collections.OrderedDict[tuple[int, datetime], None] = collections.OrderedDict()
 
     def __len__(self) -> int:
@@ -183,14 +191,24 @@ class Holding:
             self.remove(item)
 
     async def verify(self) -> None:
-        """Drop what the stream does not keep any more. Raises Unavailable while nobody can say."""
-        for item in self.items:
-            if item.doubtful:
-                await item.is_kept()
+        """Drop what the stream does not keep any more. Raises Unavailable while nobody can say.
+
+        What a stream loses is its end: when it keeps the latest message of an epoch, it keeps all before it.
+        """
+        async with self._verifying:
+            while doubtful := [item for item in self.items if item.doubtful and not item.dropped]:
+                epoch, latest = self.origin.epoch, doubtful[-1]
+                if not await self.origin.keeps(latest.delivery):
+                    self.drop(latest)
+                    continue
+                known = latest.epoch
+                for item in doubtful:
+                    if item.epoch == known:
+                        item.epoch = epoch
 
     def older_than(self, age_s: float) -> list[Held]:
         """What was leased, or renewed, that long ago, and has not lapsed."""
-        due_s = time.monotonic() - age_s
+        due_s = now_s() - age_s
         return [item for item in self._items if item.leased_at <= due_s and not item.lapsed]
 
     def finished(self, item: Held) -> None:

@@ -4,6 +4,9 @@ A delivery names its message by its place in the stream. When nats-server comes 
 copy of it, that place is free, or another message's: an acknowledgement would settle a stranger, and an answer would
 overtake those that are being made again. So what came before the present connection, or the present session, is
 doubted until the server was asked what is in its place.
+
+The data plane keeps late words back by itself (`plane.voice`), for whoever uses it. Here it is decided what is not
+begun, what a gate does not wait for, and what is not answered.
 """
 
 import datetime

@@ -7,7 +7,6 @@ cannot be finished soon, release the pin, tell the others.
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -72,7 +71,7 @@ class Share:
             for durable in policy.durables()
         ]
         self._instance = ids.new_id()
-        self._balance = balance.Balance(self._instance, policy.ranges, time.monotonic())
+        self._balance = balance.Balance(self._instance, policy.ranges, lease.now_s())
         self._listening: list[ports.Subscription] = []
         self._news = asyncio.Event()
         self._tasks, self._leaving = tasks.Tasks(), False
@@ -134,7 +133,7 @@ class Share:
             _log.info("not a membership", consumer=self._policy.name, code=error.code)
             return
         if said.consumer == self._policy.name and said.instance != self._instance:
-            now_s = time.monotonic()
+            now_s = lease.now_s()
             if self._balance.hear(said.instance, said.ranges, leaves=said.leaving, now_s=now_s):
                 self._news.set()
 
@@ -171,7 +170,7 @@ class Share:
             return
 
     async def _act(self, *, strict: bool) -> None:
-        plan = self._balance.plan(time.monotonic(), lambda number: len(self._intakes[number].held))
+        plan = self._balance.plan(lease.now_s(), lambda number: len(self._intakes[number].held))
         for number in plan.let_go:
             self._balance.lets_go(number)
             self._tasks.once(f"{self._policy.name} lets go of {number}", self._let_go(number))
@@ -185,7 +184,7 @@ class Share:
                 continue
             self._balance.took(number)
         if plan.take or plan.let_go:
-            members = self._balance.members(time.monotonic())
+            members = self._balance.members(lease.now_s())
             _log.info("ranges", consumer=self._policy.name, take=plan.take, let_go=plan.let_go, members=members)
 
     async def _let_go(self, number: int) -> None:
@@ -204,7 +203,7 @@ class Share:
                 await self._spine.release(policy.stream, policy.name)
         except errors.PenstockError as error:
             _log.info("not released", durable=policy.name, code=error.code)
-        self._balance.gone(number, time.monotonic())
+        self._balance.gone(number, lease.now_s())
         await self._say()
 
     def pause(self) -> None:
@@ -260,5 +259,5 @@ class Share:
 
     async def _keep_leases(self) -> None:
         await asyncio.sleep(self._policy.ack_wait_s / 6)
-        for intake in self._intakes:
-            await intake.keep_leases()
+        # At once: one that the server does not answer about must not cost the others their leases.
+        await asyncio.gather(*(intake.keep_leases() for intake in self._intakes))

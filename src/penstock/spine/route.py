@@ -5,6 +5,7 @@ golden in `tests/golden/routes`, which pins subject, headers, message id and bod
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Final, Generic, TypeVar
 
@@ -33,6 +34,11 @@ class Route(Generic[M]):
     id_of: Callable[[M], str]
     key_of: Callable[[M], str]
 
+    @functools.cached_property
+    def type_name(self) -> str:
+        """The full name of the message's type, which a header says."""
+        return self.message_type.DESCRIPTOR.full_name
+
     def encode(self, context: contexts.Context, message: M) -> ports.Outgoing:
         """The message ready to publish. Raises Broken when it belongs to another tenant than the context."""
         subject_text = self.subject_of(message)
@@ -40,7 +46,7 @@ class Route(Generic[M]):
             raise errors.Broken("foreign_tenant", f"route {self.name}: the message is not of the bound tenant")
         headers = contexts.to_headers(context, outsiders=self.stream is not None and self.stream.outsiders)
         headers[contexts.MESSAGE_ID] = self.id_of(message)
-        headers[contexts.MESSAGE_TYPE] = message.DESCRIPTOR.full_name
+        headers[contexts.MESSAGE_TYPE] = self.type_name
         return ports.Outgoing(
             self.stream.name if self.stream else "",
             subject_text,
@@ -52,7 +58,7 @@ class Route(Generic[M]):
     def decode(self, headers: Mapping[str, str], body: bytes) -> M:
         """The typed body. Unknown fields are kept; a body that does not parse or says another type is Poisoned."""
         declared = headers.get(contexts.MESSAGE_TYPE, "")
-        expected = self.message_type.DESCRIPTOR.full_name
+        expected = self.type_name
         if declared and declared != expected:
             raise errors.Poisoned("wrong_type", f"expected {expected}, the header says {declared[:100]}")
         try:

@@ -48,7 +48,8 @@ async def test_a_killed_server_comes_back_at_the_same_address(server_folder, nam
             return process is not None and process.pid != killed and not any((await servers.health()).values())
 
         await until(is_back)
-        assert embedded.restarts.labels(name)._value.get() == before + 1
+        # More than once, where a full machine does not let the first start in time.
+        assert embedded.restarts.labels(name)._value.get() > before
         assert await use_nats(addresses.nats.url_with_credentials()) == 2
         assert use_postgres(addresses.postgres_url.reveal()) == 2
 

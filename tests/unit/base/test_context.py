@@ -1,6 +1,5 @@
 """Contexts: W3C trace context to the letter, and nothing invalid is ever passed on."""
 
-import dataclasses
 import re
 
 import pytest
@@ -156,6 +155,22 @@ def test_a_header_that_names_another_tenant_is_poison(name: str) -> None:
         with pytest.raises(errors.Poisoned) as poisoned:
             contexts.check_tenant(ACME, {name: value})
         assert poisoned.value.code == "tenant_mismatch"
+
+
+NAMES = ["tenant-id", "Tenant-Id", "traceparent", "TraceParent", "x-correlation-id", "Nats-Msg-Id", "else"]
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), st.sampled_from(["acme", "other", GOOD, "c1"])))
+def test_a_message_is_bound_as_its_tenant_is_checked_and_its_headers_are_read(headers: dict[str, str]) -> None:
+    headers |= {"trace-id": TRACE_ID, "correlation-id": "c2"}
+    try:
+        contexts.check_tenant(ACME, headers)
+    except errors.Poisoned:
+        with pytest.raises(errors.Poisoned, match="tenant_mismatch"):
+            contexts.of_message(ACME, headers)
+    else:
+        bound, read = contexts.of_message(ACME, headers), contexts.from_headers(ACME, headers)
+        assert bound._replace(span_id="") == read._replace(span_id="")
 
 
 def test_a_context_starts_a_trace_and_moves_along_it() -> None:

@@ -1,6 +1,8 @@
 """Ids: what is accepted, what encodes to what, and that two different things never meet."""
 
+import hashlib
 import re
+import struct
 import subprocess
 import sys
 import time
@@ -175,3 +177,10 @@ def test_a_forked_child_draws_random_bytes_of_its_own():
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     first, second = ran.stdout.split()
     assert first != second
+
+
+@given(st.lists(anything | st.sampled_from(["", "a" * 127, "a" * 128, "é", "\0"])))
+def test_law_a_derived_id_is_the_hash_of_its_length_prefixed_parts(parts: list[str]) -> None:
+    raws = [part.encode("utf-8", "surrogatepass") for part in parts]
+    whole = b"".join(struct.pack(">Q", len(raw)) + raw for raw in raws)
+    assert ids.derive_id(*parts) == hashlib.sha256(whole).hexdigest()[:32]

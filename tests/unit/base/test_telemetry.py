@@ -57,6 +57,16 @@ def test_a_line_is_one_json_object_with_the_bound_ids(lines, context):
     assert "tenant" not in outside
 
 
+def test_the_inner_context_is_bound_and_then_the_outer_one_again(lines, context):
+    other = contexts.start(ids.TenantId("globex"))
+    with telemetry.bound(context):
+        with telemetry.bound(other):
+            telemetry.logger("x").info("inner")
+        telemetry.logger("x").info("outer")
+        telemetry.logger("x").info("own word", tenant="initech")
+    assert [line["tenant"] for line in lines()] == ["globex", "acme", "initech"]
+
+
 def test_what_is_less_important_is_not_written(lines):
     telemetry.logger("x").debug("quiet")
     assert lines() == []

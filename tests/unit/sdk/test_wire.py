@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import hypothesis
+import pytest
 from hypothesis import strategies
 
 from penstock.base import context as contexts
@@ -81,3 +82,11 @@ def test_a_sender_comes_back_as_it_went(id_: str, name: str, kind: SenderKind) -
 def test_a_file_comes_back_as_it_went(name: str, url: str, media_type: str, size_bytes: int) -> None:
     file = Attachment(name, url, media_type, size_bytes, "f1", "key", "ab" * 32)
     assert wire.attachments(message_pb2.Message(attachments=[wire.attachment(file)])) == (file,)
+
+
+def test_nothing_of_a_message_can_be_changed() -> None:
+    message = dispatch.read(CONTEXT, message_pb2.Message(text="hello"), NoEffects())
+    for name in ("text", "kind", "raw", "correlation_id", "anything"):
+        with pytest.raises(AttributeError):
+            setattr(message, name, "other")
+    assert message.text == "hello"

@@ -72,7 +72,7 @@ class FakeSpine:
         self.receive, self.window = receive, window
         return self.subscription
 
-    async def message(self, _stream: str, sequence: int) -> ports.Delivery | None:
+    async def message(self, stream: str, sequence: int) -> ports.Delivery | None:
         return self.kept.get(sequence)
 
     async def publish(self, message: ports.Outgoing, *, on: int | None = None) -> ports.Published:

@@ -108,7 +108,9 @@ async def test_a_session_that_begins_just_when_the_gate_has_opened_is_asked_for_
 
     def hand_on(item: lease.Held) -> None:
         passed.append(item.delivery.sequence)
+        item.holding.remove(item)
         if len(passed) == 1:
+            server.handed.clear()
             loop.call_soon(server.hand_over, FakeDelivery(8, session=2))
 
     made = intake.Intake(server, POLICY, hand_on, window=8, is_stuck=lambda item: False, pulse=lease.Pulse(0.05))  # type: ignore[arg-type]
@@ -122,6 +124,32 @@ async def test_a_server_that_does_not_answer_is_asked_again(stage: Stage) -> Non
     stage.server.away = [errors.Unavailable("away", "no server"), RuntimeError("a bug of an adapter")]
     stage.server.hand_over(FakeDelivery(5))
     await until(lambda: stage.sequences == [5])
+
+
+async def test_a_message_that_nobody_can_tell_about_costs_no_other_its_lease(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise errors.Unavailable("away", "no server")
+
+    before, after = FakeDelivery(1), FakeDelivery(2, session=2)
+    stage.server.hand_over(before)
+    await until(lambda: stage.sequences == [1])
+    monkeypatch.setattr(stage.server, "message", away)
+    stage.server.hand_over(after)
+    for item in stage.intake.held.items:
+        item.leased_at -= POLICY.ack_wait_s / 2
+    await stage.intake.keep_leases()
+    assert (before.extended, after.extended) == (0, 1)
+
+
+async def test_who_cannot_ask_anew_tries_again_whatever_went_wrong(stage: Stage) -> None:
+    stage.server.hand_over(FakeDelivery(1))
+    await until(lambda: stage.sequences == [1])
+    stage.server.away = [RuntimeError("a bug of an adapter"), errors.Unavailable("away", "no server")]
+    lapse(*stage.passed)
+    stage.intake.look_at_leases()
+    await until(lambda: len(stage.server.subscriptions) == 2)
 
 
 async def test_what_lapsed_before_it_was_begun_is_dropped_with_all_that_waits_and_asked_for_anew(stage: Stage) -> None:

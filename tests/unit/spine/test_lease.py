@@ -1,5 +1,7 @@
 """Leases by our own clock: what has run out is not settled, and what was finished late is not done again."""
 
+import time
+
 import pytest
 
 from penstock.spine import lease, origin
@@ -9,19 +11,20 @@ LEASE_S = 10.0
 
 
 class Clock:
-    """The monotonic clock, in the hands of a test."""
+    """The clock that goes on while the machine sleeps, in the hands of a test."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
 
-    def monotonic(self) -> float:
+    def read(self, which: int) -> float:
+        assert which == time.CLOCK_BOOTTIME
         return self.now_s
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(lease.time, "monotonic", made.monotonic)
+    monkeypatch.setattr(lease.time, "clock_gettime", made.read)
     return made
 
 

@@ -16,7 +16,7 @@ ANSWER = ports.Outgoing("S", "tenant.acme.x", "x", {"Nats-Msg-Id": "acme:1"}, b"
 class Away(FakeSpine):
     """A transport that nobody answers."""
 
-    async def message(self, _stream: str, sequence: int) -> ports.Delivery | None:
+    async def message(self, stream: str, sequence: int) -> ports.Delivery | None:
         raise errors.Unavailable("disconnected", "nobody answers")
 
 
@@ -66,6 +66,36 @@ async def test_a_new_session_is_reason_enough_to_doubt() -> None:
     assert item.doubtful
     await item.holding.verify()
     assert item.dropped
+
+
+async def test_what_a_stream_loses_is_its_end_so_one_question_tells() -> None:
+    asked: list[int] = []
+
+    class Counting(FakeSpine):
+        async def message(self, stream: str, sequence: int) -> ports.Delivery | None:
+            asked.append(sequence)
+            return await super().message(stream, sequence)
+
+    spine = Counting()
+    items = held(spine, *(FakeDelivery(sequence=number) for number in range(1, 6)))
+    spine.kept |= {number: FakeDelivery(sequence=number) for number in (1, 2, 3)}
+    spine.connection = 2
+    await items[0].holding.verify()
+    assert asked == [5, 4, 3]
+    assert [item.dropped for item in items] == [False, False, False, True, True]
+    assert not any(item.doubtful for item in items[:3])
+
+
+async def test_what_is_kept_says_nothing_about_what_an_earlier_session_brought() -> None:
+    spine = FakeSpine()
+    (earlier,) = held(spine, FakeDelivery(sequence=3))
+    earlier.holding.origin.arrive(1)
+    later = earlier.holding.add(FakeDelivery(sequence=5, at=LATER), 0.0)
+    spine.kept[5] = FakeDelivery(sequence=5, at=LATER)
+    spine.connection = 2
+    await earlier.holding.verify()
+    assert later is not None
+    assert (earlier.dropped, later.dropped) == (True, False)
 
 
 async def test_what_a_handler_has_is_let_go_when_that_has_ended() -> None:

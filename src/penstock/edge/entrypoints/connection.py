@@ -154,7 +154,8 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         version = self._parser.get_http_version()
         keeps = version != "1.0" and self._parser.should_keep_alive() and not self._parser.should_upgrade()
-        made = exchange.Exchange(self, self._scope(version), keep_alive=keeps, asked_to_continue=self._asks_to_continue)
+        asked = self._asks_to_continue and version != "1.0"
+        made = exchange.Exchange(self, self._scope(version), keep_alive=keeps, asked_to_continue=asked)
         self._arriving = made
         if self._now is None and not self._unread:
             self._start(made)
@@ -198,9 +199,14 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
 
     async def writable(self) -> None:
-        """Wait until the transport takes more."""
-        if self._sent is not None:
-            await asyncio.shield(self._sent)
+        """Wait until the transport takes more; who does not read for too long is cut off."""
+        if self._sent is None:
+            return
+        try:
+            async with asyncio.timeout(UNREAD_S):
+                await asyncio.shield(self._sent)
+        except TimeoutError:
+            self._transport.abort()
 
     def hold(self, *, reading: bool) -> None:
         """Pause or resume reading; while requests wait for their turn nothing is read."""

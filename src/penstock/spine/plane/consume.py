@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final
 
-from penstock.base import errors, tasks, telemetry
+from penstock.base import tasks, telemetry
 from penstock.spine import consumer, ports
 from penstock.spine.plane import pinning, pull
 from penstock.spine.plane.delivery import Delivery
@@ -90,7 +90,7 @@ class Consumption:
             await asyncio.sleep(tasks.backoff_s(self._attempts, first_s=FIRST_PAUSE_S, most_s=LONGEST_PAUSE_S))
             try:
                 await self._restore(self._latest.at if self._latest else None)
-            except errors.PenstockError as error:
+            except Exception as error:  # noqa: BLE001 - a durable that nobody mends stays silent for ever
                 _log.warning("consumer is still away", consumer=self._name, error=f"{error}")
             else:
                 break

@@ -44,12 +44,13 @@ class Holder(Protocol):
 class Delivery:
     """One message and its lease. `holder` is None for a browsed message: there is nothing to settle."""
 
-    __slots__ = ("_headers", "_holder", "_message", "_parts", "_settled", "session")
+    __slots__ = ("_headers", "_holder", "_message", "_parts", "_sequence", "_settled", "session")
 
     def __init__(self, message: Message, holder: Holder | None, session: int = 0) -> None:
         self._message, self._holder, self._settled = message, holder, False
         self._parts: list[str] | None = None
         self._headers: Mapping[str, str] | None = None
+        self._sequence = 0
         self.session = session
 
     def _part(self, number: int) -> str:
@@ -76,7 +77,9 @@ class Delivery:
     @property
     def sequence(self) -> int:
         """Its position in the stream."""
-        return int(self._part(3))
+        if not self._sequence:  # asked for several times on the way; the first one of a stream is 1
+            self._sequence = int(self._part(3))
+        return self._sequence
 
     @property
     def at(self) -> datetime:
