@@ -186,7 +186,15 @@ async def serve_bridge(stop: asyncio.Event) -> None:
         await subscribe(bus, "BRIDGE_OUT", bridge.send)
         application = Starlette(routes=[Route("/webhook", bridge.webhook, methods=["POST"])])
         server = uvicorn.Server(
-            uvicorn.Config(application, port=0, loop="none", http="httptools", log_config=None, access_log=False)
+            uvicorn.Config(
+                application,
+                port=0,
+                loop="none",
+                http="httptools",
+                log_config=None,
+                access_log=False,
+                timeout_keep_alive=75,  # as ours: a client's connection may rest for longer than uvicorn's 5 s
+            )
         )
         serving = asyncio.create_task(server.serve())
         while not server.started:  # noqa: ASYNC110 - uvicorn tells it no other way

@@ -141,7 +141,8 @@ class Load:
         self._next = self._running = 0
         self._statuses: collections.Counter[int] = collections.Counter()
         self._latencies_ms: list[float] = []
-        self._idle: list[Connection] = []
+        # Taken in turn: one that rests for long is hung up on, as it should be.
+        self._idle: collections.deque[Connection] = collections.deque()
         self._due: collections.deque[float] = collections.deque()
         self._end_s = 0.0
         self._closing = False
@@ -177,7 +178,7 @@ class Load:
         while number < self._job.count and (due_s := begun_s + number / self._job.rate_per_s) <= now_s:
             number += 1
             if self._idle:
-                self._post(self._idle.pop(), due_s)
+                self._post(self._idle.popleft(), due_s)
             else:
                 self._due.append(due_s)
         if number < self._job.count:
