@@ -5,6 +5,7 @@ import signal
 
 import hypothesis
 import pytest
+import structlog
 
 from tests.integration.spine import stalls
 from tests.soak import measured
@@ -21,10 +22,12 @@ hypothesis.settings.load_profile("house")
 
 @pytest.fixture(autouse=True)
 def surroundings_are_plain(monkeypatch):
-    """A PENSTOCK_... variable of the shell would configure what a test starts."""
+    """Neither a PENSTOCK_... variable of the shell nor an earlier test configures what a test starts."""
     for name in list(os.environ):
         if name.startswith("PENSTOCK_"):
             monkeypatch.delenv(name)
+    # A level that an earlier test chose would hide lines that this one looks for.
+    structlog.reset_defaults()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
