@@ -1,5 +1,6 @@
 """One table at the end of a test run: what each disaster cost, measured where it was survived."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,10 @@ class Measured:
 
     def row(self, what: str, verdict: Any, recovery_s: tuple[float, float] | None = None, note: str = "") -> None:
         """One row. `recovery_s`: from the end of the fault to the first answer, and until every room had one."""
-        first, last = (f"{seconds:.2f} s" for seconds in recovery_s) if recovery_s else ("", "")
+        # Without end: everything had been said before the fault was over, so no answer tells of its recovery.
+        first, last = (
+            (f"{each:.2f} s" if math.isfinite(each) else "-" for each in recovery_s) if recovery_s else ("", "")
+        )
         counts = (verdict.said, len(verdict.lost), len(verdict.doubled), len(verdict.reordered), verdict.excused)
         self._record(PROPERTY, [what, first, last, *map(str, counts), note])
 

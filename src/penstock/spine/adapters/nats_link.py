@@ -70,14 +70,8 @@ class Link:
         self._replies = nats_replies.Replies(address.inbox_prefix)
         self._tasks = tasks.Tasks()
         self._told = False
-        self._connections = 0
         self._refused: asyncio.Future[str] | None = None
         self.payload_limit_bytes = PAYLOAD_LIMIT_BYTES
-
-    @property
-    def connection(self) -> int:
-        """The number of the connection that stands; 0 while there is none."""
-        return self._connections if self.ready.is_set() else 0
 
     async def open(self, *, wait_s: float | None = None) -> None:
         """Connect, trying until it works or `wait_s` seconds are over.
@@ -199,7 +193,6 @@ class Link:
             return
         await subscribe(client, self._replies.renew(), self._replies.receive)
         self.payload_limit_bytes = client.max_payload
-        self._connections += 1
         self._told = False
         self.ready.set()
         _log.info("nats connected", server=str(self.address))

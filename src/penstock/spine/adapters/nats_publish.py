@@ -43,9 +43,10 @@ class Publisher:
             if on is not None:
                 if on != link.connection or not link.has_room:
                     await self._require(on)
-                answer = await link.call(message.subject, message.body, self._deadline_s, headers_block=block)
+                # As long as any other attempt: whoever asks for one alone tries again, under the same message id.
+                answer = await link.call(message.subject, message.body, self._try_s, headers_block=block)
                 if not answer.body:
-                    await self._unheard(message, self._deadline_s)
+                    await self._unheard(message, self._try_s)
                 return nats_answers.published(answer.body)
             if link.has_room:
                 # Nearly always, and so without any detour; what goes wrong is tried again below.
