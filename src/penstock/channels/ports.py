@@ -5,6 +5,7 @@ asynchronous only where it calls its platform.
 """
 
 import dataclasses
+import enum
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
@@ -28,11 +29,23 @@ class Account:
     disabled: bool = False
 
 
+class SecretKind(enum.StrEnum):
+    """What a secret of an account proves."""
+
+    SIGNING = "signing"
+    """That a request comes from the platform (and, where we sign what we send, that it comes from us)."""
+    TOKEN = "token"
+    """That a call of ours may be made: a bot's token."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Credentials:
-    """An account's live secrets, newest first, at most two (so that one can be rotated); never printed."""
+    """An account's live secrets by what they prove, newest first, at most two each (to rotate); never printed."""
 
     secrets: tuple[settings.Secret, ...]
+    """Of the kind `signing`."""
+    tokens: tuple[settings.Secret, ...] = ()
+    """Of the kind `token`; empty for channels that sign what they send."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,16 +70,29 @@ class Answer:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class UnknownEvent:
+    """A verified event of a kind that this build does not know: kept as it came, so that a later one may read it.
+
+    `event_id` is the platform's, or made of the body where it gives none; `body` is the event alone, or the request.
+    """
+
+    event_id: str
+    kind: str
+    body: bytes
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Reading:
     """What a verified request turned out to hold.
 
     `messages` are complete but for `tenant`, `channel`, `account` and `received_at`, which the service fills in (an
-    adapter cannot choose its tenant). `ignored` names kinds of event that were understood to be of no interest.
+    adapter cannot choose its tenant). `ignored` names kinds of event that are known to be of no interest; `unknown` are those of kinds that nobody here has heard of, and are kept as they came. Both are counted.
     """
 
     messages: Sequence[message_pb2.Message] = ()
     answer: Answer = Answer()
     ignored: Sequence[str] = ()
+    unknown: Sequence[UnknownEvent] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -97,8 +123,8 @@ class Channel(Protocol):
         """Raise Rejected naming the field and the rule when an account's configuration cannot work."""
         ...
 
-    def check_secret(self, secret: settings.Secret) -> None:
-        """Raise Rejected `bad_secret`, never quoting it, when this channel cannot verify or sign with a secret."""
+    def check_secret(self, kind: SecretKind, secret: settings.Secret) -> None:
+        """Raise Rejected `bad_secret`, never quoting it, when this channel cannot use such a secret."""
         ...
 
     def verify(self, request: WebhookRequest, credentials: Credentials) -> None:

@@ -69,7 +69,7 @@ class Platform:
         if config.get("url", "https://x").startswith("http:"):
             raise errors.Rejected("bad_config", "config.url must be https", field="config.url")
 
-    def check_secret(self, secret: settings.Secret) -> None:
+    def check_secret(self, kind: ports.SecretKind, secret: settings.Secret) -> None:
         if "platform" in secret.reveal():
             raise errors.Rejected("bad_secret", "not on this platform", field="secret")
 

@@ -79,9 +79,9 @@ class WebhookChannel:
         registry.load().find(NAME).check_fields(config)
         endpoint.parse(config["url"])
 
-    def check_secret(self, secret: settings.Secret) -> None:
-        """Raise Rejected unless it is `whsec_` and 24 to 64 bytes in base64."""
-        standard_webhooks.key_of(secret)
+    def check_secret(self, kind: ports.SecretKind, secret: settings.Secret) -> None:
+        """Raise Rejected unless it signs, and is `whsec_` and 24 to 64 bytes in base64."""
+        standard_webhooks.check_secret(kind, secret)
 
     def verify(self, request: ports.WebhookRequest, credentials: ports.Credentials) -> None:
         """Raise Rejected (401) unless Standard Webhooks says that a live secret signed it, recently."""

@@ -51,6 +51,13 @@ def key_of(secret: settings.Secret) -> bytes:
     return key
 
 
+def check_secret(kind: ports.SecretKind, secret: settings.Secret) -> None:
+    """Raise Rejected unless the secret is of the kind that signs, and one that `key_of` takes."""
+    if kind is not ports.SecretKind.SIGNING:
+        raise errors.Rejected("bad_secret", f"this channel has no use for a {kind}", field="secret")
+    key_of(secret)
+
+
 def sign(credentials: ports.Credentials, message_id: str, unix_time: int, body: bytes) -> dict[str, str]:
     """The three headers, with one signature per live secret, newest first, so that either side may rotate first.
 

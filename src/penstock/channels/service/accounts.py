@@ -140,5 +140,5 @@ class Accounts:
 
 def _new_secret(channel: ports.Channel, given: settings.Secret | None) -> NewSecret:
     secret = model.checked_secret(given) if given else model.new_secret()
-    channel.check_secret(secret)
+    channel.check_secret(ports.SecretKind.SIGNING, secret)
     return NewSecret(ids.new_id(), secret)

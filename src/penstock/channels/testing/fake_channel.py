@@ -61,10 +61,10 @@ class FakeChannel:
         if "broken" in config:
             raise errors.Rejected("bad_config", "config.broken must not be there", field="config.broken")
 
-    def check_secret(self, secret: settings.Secret) -> None:
-        """Raise Rejected for an empty one."""
-        if not secret.reveal():
-            raise errors.Rejected("bad_secret", "a secret must not be empty", field="secret")
+    def check_secret(self, kind: ports.SecretKind, secret: settings.Secret) -> None:
+        """Raise Rejected for an empty one, and for one that does not sign."""
+        if kind is not ports.SecretKind.SIGNING or not secret.reveal():
+            raise errors.Rejected("bad_secret", "a secret must sign and not be empty", field="secret")
 
     def verify(self, request: ports.WebhookRequest, credentials: ports.Credentials) -> None:
         """Raise Rejected (401) unless a live secret signed it within 300 s."""

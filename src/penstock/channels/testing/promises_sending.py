@@ -22,7 +22,7 @@ async def sends_many_at_once(described: trial.Trial) -> None:
     """Fifty sends at once arrive once each, and each gets its own message's id."""
     pairs = [_command(described, f"message {number}") for number in range(50)]
     await _platform(described).behave(trial.How.WELL)
-    credentials = ports.Credentials(described.secrets)
+    credentials = described.credentials
     sends = [described.channel.send(described.account, credentials, command) for _, command in pairs]
     for (conversation, command), sent in zip(pairs, await asyncio.gather(*sends), strict=True):
         assert _taken(described, conversation) == [(sent.message_id, command.text)], command.text
@@ -92,7 +92,7 @@ async def lets_go_when_cancelled(described: trial.Trial) -> None:
     """A send that is cancelled ends at once, and later ones are answered with their own answers."""
     _, slow = _command(described, "cancelled")
     await _platform(described).behave(trial.How.SLOW)
-    task = asyncio.ensure_future(described.channel.send(described.account, ports.Credentials(described.secrets), slow))
+    task = asyncio.ensure_future(described.channel.send(described.account, described.credentials, slow))
     await asyncio.wait([task], timeout=0.05)
     task.cancel()
     await asyncio.wait([task], timeout=2.0)
@@ -128,7 +128,7 @@ async def _failure(
 
 async def _send(described: trial.Trial, how: trial.How, command: outbound_pb2.SendCommand) -> ports.Sent:
     await _platform(described).behave(how)
-    return await described.channel.send(described.account, ports.Credentials(described.secrets), command)
+    return await described.channel.send(described.account, described.credentials, command)
 
 
 def _command(described: trial.Trial, text: str) -> tuple[str, outbound_pb2.SendCommand]:

@@ -83,7 +83,7 @@ class Platform(Protocol):
 class Trial:
     """A channel and everything needed to measure it.
 
-    `secrets`: the account's two live ones, newest first; `stranger`: a well-formed one that the account does not have.
+    `secrets`: the account's two live ones, newest first, and `tokens` those of a channel that calls with one; `stranger`: a well-formed one that the account does not have.
     `platform` is None, and the sends are excused, for a channel that calls nobody. `bad_configs`: configurations that
     cannot work, by what is wrong with them. `excused`: names of promises (see `conformance.PROMISES`) with reasons.
     """
@@ -96,6 +96,12 @@ class Trial:
     platform: Platform | None
     bad_configs: Mapping[str, Mapping[str, str]]
     excused: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
+    tokens: tuple[settings.Secret, ...] = ()
+
+    @property
+    def credentials(self) -> ports.Credentials:
+        """What the account is sent with."""
+        return ports.Credentials(self.secrets, self.tokens)
 
 
 def malformations(body: bytes, marker: str) -> dict[str, bytes]:
