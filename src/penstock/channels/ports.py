@@ -86,7 +86,8 @@ class Reading:
     """What a verified request turned out to hold.
 
     `messages` are complete but for `tenant`, `channel`, `account` and `received_at`, which the service fills in (an
-    adapter cannot choose its tenant). `ignored` names kinds of event that are known to be of no interest; `unknown` are those of kinds that nobody here has heard of, and are kept as they came. Both are counted.
+    adapter cannot choose its tenant). `ignored` names kinds of event that are known to be of no interest; `unknown`
+    are those of kinds that nobody here has heard of, and are kept as they came. Both are counted.
     """
 
     messages: Sequence[message_pb2.Message] = ()

@@ -83,9 +83,10 @@ class Platform(Protocol):
 class Trial:
     """A channel and everything needed to measure it.
 
-    `secrets`: the account's two live ones, newest first, and `tokens` those of a channel that calls with one; `stranger`: a well-formed one that the account does not have.
-    `platform` is None, and the sends are excused, for a channel that calls nobody. `bad_configs`: configurations that
-    cannot work, by what is wrong with them. `excused`: names of promises (see `conformance.PROMISES`) with reasons.
+    `secrets`: the account's two live ones, newest first, and `tokens` those of a channel that calls with one;
+    `stranger`: a well-formed one that the account does not have. `platform` is None, and the sends are excused, for
+    a channel that calls nobody. `bad_configs`: configurations that cannot work, by what is wrong with them.
+    `excused`: names of promises (see `conformance.PROMISES`) with reasons.
     """
 
     channel: ports.Channel
