@@ -10,7 +10,6 @@ import http.client
 import json
 import secrets
 import signal
-import socket
 import ssl
 import subprocess
 import time
@@ -25,7 +24,7 @@ from penstock.servers import binaries, testing
 from penstock.spine import settings
 from penstock.spine.adapters import nats_access
 from penstock.spine.plane import address as addresses
-from tests import certificates
+from tests import certificates, loopback, standstill
 
 NODES = ("n1", "n2", "n3")
 USER = "penstock"
@@ -58,7 +57,7 @@ system_account: SYSTEM
 
 
 class Node:
-    """One nats-server process of the cluster. Its methods return at once; `Cluster.settled` waits."""
+    """One nats-server process of the cluster. Its methods do not wait for the others; `Cluster.settled` does."""
 
     def __init__(self, name: str, folder: Path, ports: dict[str, int], scheme: str) -> None:
         self.name, self.folder, self.ports = name, folder, ports
@@ -97,8 +96,7 @@ class Node:
 
     def pause(self) -> None:
         """SIGSTOP: its sockets stay open and nobody answers on them."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        standstill.bring_about(self.pid)
 
     def resume(self) -> None:
         """SIGCONT."""
@@ -140,7 +138,7 @@ class Cluster:
         authority = certificates.Authority(folder)
         self.authority: Path = authority.certificate
         self.tls = tls
-        ports = _free_ports(3 * len(NODES))
+        ports = loopback.free_ports(3 * len(NODES))
         self.nodes = tuple(
             Node(
                 name,
@@ -320,9 +318,3 @@ def running(*, tls: bool = True) -> Iterator[Cluster]:
             yield cluster
         finally:
             cluster.stop()
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(socket.create_server((HOST, 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in held]

@@ -20,6 +20,11 @@ hypothesis.settings.register_profile("house", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("house")
 
 
+# As structlog prints by itself, but for its pictures of tracebacks: on a busy machine one takes a second of the event
+# loop, in which leases run out.
+PLAIN_LINES = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+
+
 @pytest.fixture(autouse=True)
 def surroundings_are_plain(monkeypatch):
     """Neither a PENSTOCK_... variable of the shell nor an earlier test configures what a test starts."""
@@ -28,6 +33,7 @@ def surroundings_are_plain(monkeypatch):
             monkeypatch.delenv(name)
     # A level that an earlier test chose would hide lines that this one looks for.
     structlog.reset_defaults()
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], PLAIN_LINES])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

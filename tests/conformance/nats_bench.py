@@ -16,6 +16,7 @@ from nats.aio.client import Client
 from penstock.spine import ports
 from penstock.spine.adapters import spine_nats
 from penstock.spine.testing import bench as benches
+from tests import loopback
 
 PASSWORD = "bench-password"
 
@@ -25,8 +26,7 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = loopback.free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -81,8 +81,8 @@ class Line:
         self.port = 0
 
     async def open(self) -> None:
+        self.port = self.port or loopback.free_port()
         self._listening = await asyncio.start_server(self._carry, "127.0.0.1", self.port)
-        self.port = self._listening.sockets[0].getsockname()[1]
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -15,6 +15,7 @@ from penstock.spine import payload
 from penstock.spine.adapters import payloads_nats
 from penstock.spine.plane import address, link, message
 from penstock.spine.testing import payload_bench
+from tests import loopback, standstill
 
 HOST = "127.0.0.1"
 BUCKET = payload_bench.BUCKET.name
@@ -58,8 +59,7 @@ class Server:
     """One nats-server process on a port of its own, with JetStream in `folder`."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.create_server((HOST, 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = loopback.free_port()
         self._file = folder / "nats.conf"
         self._file.write_text(CONFIGURATION.format(port=self.port, store=folder / "store", bucket=BUCKET))
         self._process: subprocess.Popen[bytes] | None = None
@@ -85,7 +85,7 @@ class Server:
     def pause(self) -> None:
         """SIGSTOP: its sockets stay open and nobody answers on them."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        standstill.bring_about(self._process.pid)
 
     def resume(self) -> None:
         """SIGCONT."""

@@ -14,6 +14,7 @@ import pytest
 from penstock.base import errors
 from penstock.database import column, group, migrations, pool, waiting
 from penstock.servers import testing
+from tests import standstill
 from tests.integration.database import conftest
 
 INSERT = """
@@ -159,12 +160,11 @@ async def test_a_stalled_server_fills_no_memory_and_answers_everybody(server_fol
         await dishes.join([Dish("before")])
         postmaster = int(next((server_folder / "data").glob("**/postmaster.pid")).read_text().split()[0])
         backends = [line.backend_pid for line in database._idle]
-        for pid in backends:
-            os.kill(pid, signal.SIGSTOP)
+        standstill.bring_about(*backends)
         try:
             held = dishes.join([Dish("held")])
             await asyncio.sleep(0)
-            os.kill(postmaster, signal.SIGSTOP)
+            standstill.bring_about(postmaster)
             held_too = dishes.join([Dish("held too")])
             await asyncio.sleep(0)
             waits = [dishes.join([Dish(f"w{number}")]) for number in range(50)]

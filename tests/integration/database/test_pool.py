@@ -155,7 +155,7 @@ async def test_writing_costs_one_round_trip_and_reading_first_two(rooms):
 
 
 async def test_whoever_waits_longest_is_served_first_and_nobody_waits_for_ever(rooms):
-    database = pool.Database(conftest.login_url(rooms), application="test", size=1, deadline_s=0.2)
+    database = pool.Database(conftest.login_url(rooms), application="test", size=1, deadline_s=1.0)
     order, release, ready = [], asyncio.Event(), asyncio.Event()
 
     async def hold():
@@ -218,7 +218,7 @@ async def test_sixty_four_tasks_share_four_connections(database):
 
 
 async def test_a_statement_that_takes_too_long_is_unavailable(rooms):
-    limits = connect.Limits(statement_s=0.05)
+    limits = connect.Limits(statement_s=0.5)
     database = pool.Database(conftest.login_url(rooms), application="test", limits=limits)
     with pytest.raises(errors.Unavailable) as raised:
         async with database.transaction("kitchen") as transaction:

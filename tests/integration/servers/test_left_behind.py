@@ -1,8 +1,6 @@
 """Servers whose supervisor was killed: adopted when they are what would be started, stopped otherwise, never fought."""
 
 import json
-import os
-import signal
 import subprocess
 import threading
 from pathlib import Path
@@ -11,6 +9,7 @@ import psycopg
 
 from penstock.servers import embedded, identity
 from penstock.servers.settings import ServersSettings
+from tests import standstill
 from tests.integration.servers.conftest import is_alive, kill_and_wait, wait_until
 from tests.integration.servers.use import use_nats, use_postgres
 
@@ -130,7 +129,7 @@ async def test_what_is_left_behind_can_be_stopped_without_a_start(install, serve
 def test_a_frozen_server_is_not_adopted_but_replaced(install, server_folder):
     first = install(server_folder / "data")
     first.kill()
-    os.kill(first.said["pids"]["nats"], signal.SIGSTOP)
+    standstill.bring_about(first.said["pids"]["nats"])
     second = install(server_folder / "data", stop_deadline_s=1, start_deadline_s=2)
     assert second.said["adopted"] == {"nats": False, "postgres": True}
     assert not is_alive(first.said["pids"]["nats"])

@@ -12,6 +12,7 @@ import pytest
 from penstock.base.settings import Secret
 from penstock.servers import embedded, folder, testing
 from penstock.servers.settings import ServersSettings
+from tests import standstill
 from tests.integration.servers.conftest import is_alive
 from tests.integration.servers.use import use_nats, use_postgres
 
@@ -57,7 +58,7 @@ async def test_a_killed_server_comes_back_at_the_same_address(server_folder, nam
 async def test_a_frozen_nats_server_is_replaced(server_folder):
     async with running(server_folder / "data", stop_deadline_s=1) as (servers, addresses):
         frozen = servers._servers["nats"].station.process.pid
-        os.kill(frozen, signal.SIGSTOP)
+        standstill.bring_about(frozen)
 
         async def is_replaced() -> bool:
             return not is_alive(frozen) and not (await servers.health())["nats"]

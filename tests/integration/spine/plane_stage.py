@@ -16,8 +16,9 @@ from penstock.spine.adapters import nats_access
 from penstock.spine.plane import link
 from penstock.spine.plane.carrier import Timing
 from penstock.spine.settings import NatsSettings
+from tests import loopback, standstill
 
-QUICK = Timing(connect_s=2.0, ping_s=0.1, herd_s=0.02, first_wait_s=0.02, most_wait_s=0.1, refused_wait_s=0.1)
+QUICK = Timing(connect_s=2.0, ping_s=0.4, herd_s=0.02, first_wait_s=0.02, most_wait_s=0.1, refused_wait_s=0.1)
 WITHIN_S = 15.0
 
 
@@ -27,16 +28,11 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
-
-
 class NatsServer:
     """One nats-server with `configuration` in the server's own language."""
 
     def __init__(self, folder: Path, configuration: str = "") -> None:
-        self.folder, self.port = folder, free_port()
+        self.folder, self.port = folder, loopback.free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self.configure(configuration)
         self._process: subprocess.Popen[bytes] | None = None
@@ -63,6 +59,11 @@ class NatsServer:
     def send(self, number: signal.Signals) -> None:
         assert self._process is not None
         os.kill(self._process.pid, number)
+
+    def stand_still(self) -> None:
+        """SIGSTOP, and no word from it any more until SIGCONT."""
+        assert self._process is not None
+        standstill.bring_about(self._process.pid)
 
     def kill(self) -> None:
         if self._process is not None:

@@ -7,10 +7,11 @@ import ssl
 import pytest
 import structlog
 
-from penstock.app import configuration, endpoints
-from penstock.base import errors
+from penstock.app import configuration, logins
+from penstock.base import errors, ids
 from penstock.base import settings as base_settings
 from penstock.sdk import connection
+from penstock.servers import endpoints
 from penstock.spine.adapters import nats_access, nats_nkey, spine_nats
 from penstock.spine.plane import ledger, link
 from penstock.spine.settings import NatsSettings
@@ -30,7 +31,7 @@ async def let_in(client, urls, **chosen):
     chosen = {field: value for field, value in chosen.items() if value is not None}
     if client == "plane":
         async with linked(urls, **chosen) as one:
-            await one.barrier(5)
+            await one.barrier(WITHIN_S)
             assert (await one.call("nobody", b"", 5)).status == "503"
     else:
         where = nats_access.address(urls, NatsSettings(**chosen))
@@ -202,9 +203,9 @@ async def test_answers_on_a_prefix_that_is_not_ours_are_an_error_at_once(strict)
         assert (refusal.value.code, refusal.value.status) == ("not_permitted", 403)
         assert "INBOX_PREFIX" in refusal.value.hint
         heard = []
-        await one.subscribe("free.a", heard.append).established(5)
+        await one.subscribe("free.a", heard.append).established(WITHIN_S)
         one.publish("free.a", b"")
-        await one.barrier(5)
+        await one.barrier(WITHIN_S)
         assert len(heard) == 1
 
 
@@ -224,16 +225,16 @@ async def test_a_call_to_a_subject_that_is_not_permitted_is_an_error_and_not_a_w
 async def test_publishing_where_it_is_not_permitted_is_refused_from_then_on_for_a_while(strict, monkeypatch):
     async with linked(strict.access, inbox_prefix="_MINE.u") as one:
         one.publish("forbidden.a", b"")
-        await one.barrier(5)
+        await one.barrier(WITHIN_S)
         with pytest.raises(errors.Rejected) as refusal:
             one.publish("forbidden.a", b"")
         assert refusal.value.code == "not_permitted"
         one.publish("free.a", b"")
         monkeypatch.setattr(ledger, "REFUSED_LIMIT", 0)
         one.publish("forbidden.b", b"")
-        await one.barrier(5)
+        await one.barrier(WITHIN_S)
         one.publish("forbidden.b", b"")
-        await one.barrier(5)
+        await one.barrier(WITHIN_S)
         assert one.connection == 1
 
 
@@ -243,10 +244,10 @@ async def test_a_subscription_that_is_not_permitted_says_so(strict):
             subscription = one.subscribe("half.a", print, queue=queue)
             for _ in range(2):
                 with pytest.raises(errors.Rejected) as refusal:
-                    await subscription.established(5)
+                    await subscription.established(WITHIN_S)
                 assert (refusal.value.code, refusal.value.status) == ("not_permitted", 403)
                 assert "half.a" in refusal.value.detail
-        await one.subscribe("free.a", print).established(5)
+        await one.subscribe("free.a", print).established(WITHIN_S)
         assert one.connection == 1
 
 
@@ -255,16 +256,16 @@ async def test_what_is_permitted_later_works_after_the_next_connection(strict):
         heard = []
         subscription = one.subscribe("half.a", heard.append)
         with pytest.raises(errors.Rejected):
-            await subscription.established(5)
+            await subscription.established(WITHIN_S)
         strict.kill()
         strict.configure(PERMISSIONS.replace('["free.>", "_MINE.u.>"]', '["free.>", "half.>", "_MINE.u.>"]'))
         await strict.start()
         await one.wait_connected(WITHIN_S) if not one.connected else None
         while one.connection != 2:
             await asyncio.sleep(0.01)
-        await subscription.established(5)
+        await subscription.established(WITHIN_S)
         one.publish("half.a", b"")
-        await one.barrier(5)
+        await one.barrier(WITHIN_S)
         assert len(heard) == 1
 
 
@@ -347,10 +348,11 @@ async def test_an_operators_settings_let_the_core_and_an_app_in(server_folder, a
         environ = {**nats, "PENSTOCK_NATS_URL": server.url, "PENSTOCK_DATA": str(server_folder)}
         core = configuration.load(environ)
         assert core.servers.nats_url is not None
-        where = endpoints.Endpoints("", server.url, "", "", "", 0, core.nats.table())
-        endpoints.write(server_folder, where)
-        found = connection.find(environ)
-        beside = connection.find({"PENSTOCK_DATA": str(server_folder)})
+        acme = ids.tenant_id("acme")
+        where = endpoints.NatsEndpoint(server.url, "", "", "")
+        logins.LoginFiles(server_folder, core.nats.table()).leave(acme, where)
+        found = connection.find(environ, acme)
+        beside = connection.find({"PENSTOCK_DATA": str(server_folder)}, acme)
         for url, chosen in (
             (core.servers.nats_url, core.nats),
             (found.url, found.nats),

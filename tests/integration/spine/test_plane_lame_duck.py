@@ -6,13 +6,14 @@ import signal
 import pytest
 
 from penstock.base import errors
-from tests.integration.spine.plane_stage import WITHIN_S, Session, free_port, linked, scripted, served, until
+from tests import loopback
+from tests.integration.spine.plane_stage import WITHIN_S, Session, linked, scripted, served, until
 
 
 @pytest.fixture
 async def pair(server_folder):
     """Two servers of one cluster, which tell their clients of each other."""
-    ports = [free_port(), free_port()]
+    ports = loopback.free_ports(2)
     routes = ", ".join(f"nats://127.0.0.1:{port}" for port in ports)
 
     def cluster(number):
@@ -31,8 +32,8 @@ async def test_a_server_in_lame_duck_mode_is_left_and_nothing_is_lost(pair):
         told, heard, held = [], [], []
         one.on_down(lambda number: told.append(("down", number)))
         one.on_up(lambda number: told.append(("up", number)))
-        await one.subscribe("numbers", lambda message: heard.append(int(message.body))).established(5)
-        await other.subscribe("slow", held.append).established(5)
+        await one.subscribe("numbers", lambda message: heard.append(int(message.body))).established(WITHIN_S)
+        await other.subscribe("slow", held.append).established(WITHIN_S)
         # Interest has to travel to the other server first.
         while not held or not heard:
             one.publish("slow", b"")
@@ -55,7 +56,7 @@ async def test_a_server_in_lame_duck_mode_is_left_and_nothing_is_lost(pair):
         other.publish(held[-1].reply, b"at last")
         assert (await asyncio.wait_for(unanswered, WITHIN_S)).body == b"at last"
         await until(lambda: sent - 1 in heard)
-        await one.barrier(5)
+        await one.barrier(WITHIN_S)
         # Some may have come over both connections.
         assert sorted(set(heard)) == list(range(sent))
 
@@ -65,7 +66,7 @@ async def test_the_only_server_is_stayed_with_until_it_ends(server_folder):
         server.send(signal.SIGUSR2)
         await until(lambda: one._carrier.current is None or one._carrier.current.info.lame_duck)
         assert one.connection == 1
-        await one.barrier(5)
+        await one.barrier(WITHIN_S)
         server.kill()
         await server.start()
         await until(lambda: one.connection == 2)
@@ -106,7 +107,7 @@ async def test_a_server_that_ends_before_another_was_found_is_an_outage_like_any
 
     async with scripted(leave) as leaving, linked(leaving.url) as one:
         await until(lambda: one.connection == 2)
-        await one.barrier(5)
+        await one.barrier(WITHIN_S)
 
 
 async def test_closing_while_a_server_is_being_left_closes_both():

@@ -30,7 +30,7 @@ async def echo(carrier: link.Link, pattern: str = "ask.>", queue: str = "") -> N
 async def test_a_message_arrives_as_it_was_sent(server):
     async with linked(server.access) as one, linked(server.access) as other:
         heard = []
-        await other.subscribe("a.*", heard.append).established(5)
+        await other.subscribe("a.*", heard.append).established(WITHIN_S)
         one.publish("a.b", b"\x00\r\n\xff", reply="c.d", headers_block=headers.block({"X-Case": "Kept", "ü": "é"}))
         one.publish("a.ü", b"")
         await until(lambda: len(heard) == 2)
@@ -51,8 +51,8 @@ async def test_many_calls_each_get_their_own_answer(server):
 async def test_members_of_a_queue_share(server):
     async with linked(server.access) as one, linked(server.access) as other:
         shares = [[], []]
-        await one.subscribe("work", shares[0].append, queue="q").established(5)
-        await other.subscribe("work", shares[1].append, queue="q").established(5)
+        await one.subscribe("work", shares[0].append, queue="q").established(WITHIN_S)
+        await other.subscribe("work", shares[1].append, queue="q").established(WITHIN_S)
         for _ in range(200):
             one.publish("work", b"")
         await until(lambda: sum(map(len, shares)) == 200)
@@ -76,12 +76,12 @@ async def test_a_stopped_subscription_still_receives_what_was_on_its_way(server)
         one.publish("a", b"1")
         subscription.stop_delivery()
         one.publish("a", b"2")
-        await one.barrier(5)
+        await one.barrier(WITHIN_S)
         assert [message.body for message in heard] == [b"1"]
         subscription.close()
         subscription.close()
         one.publish("a", b"3")
-        await one.barrier(5)
+        await one.barrier(WITHIN_S)
         assert len(heard) == 1
         assert len(witness) == 3
 
@@ -108,7 +108,7 @@ async def test_what_would_break_the_line_is_not_written(server, subject):
             with pytest.raises(errors.Rejected) as wrong:
                 attempt()
             assert wrong.value.code == "bad_subject"
-        await one.barrier(5)
+        await one.barrier(WITHIN_S)
         assert one.connection == 1
 
 
@@ -147,7 +147,7 @@ async def test_a_server_that_dies_fails_what_waits_and_what_is_kept_goes_first_a
         one.on_up(lambda number: one.publish("a", b"then"))
         await server.start()
         await one.wait_connected(WITHIN_S)
-        await one.barrier(5)
+        await one.barrier(WITHIN_S)
         assert [message.body for message in heard] == [b"kept 1", b"kept 2", b"then"]
         assert (one.connection, told) == (2, [("down", 1), ("up", 2)])
 
@@ -174,7 +174,7 @@ async def test_subscriptions_made_and_ended_in_an_outage_hold_after_it(server):
         await server.start()
         await one.wait_connected(WITHIN_S)
         one.publish("a", b"")
-        await one.barrier(5)
+        await one.barrier(WITHIN_S)
         assert heard == ["made"]
 
 
@@ -202,7 +202,7 @@ async def test_a_server_that_stops_answering_is_left_and_writers_are_told_to_wai
                 if not one.has_room:
                     await one.room(0.05)
 
-        server.send(signal.SIGSTOP)
+        server.stand_still()
         try:
             waiting = one.call("ask.a", b"", 60)
             with pytest.raises(errors.Unavailable) as full:
@@ -215,7 +215,7 @@ async def test_a_server_that_stops_answering_is_left_and_writers_are_told_to_wai
             server.send(signal.SIGCONT)
         await one.wait_connected(WITHIN_S)
         assert one.has_room
-        await one.barrier(5)
+        await one.barrier(WITHIN_S)
 
 
 async def test_unsent_bytes_are_bounded_for_those_who_do_not_wait(server, monkeypatch):
@@ -227,7 +227,7 @@ async def test_unsent_bytes_are_bounded_for_those_who_do_not_wait(server, monkey
         with pytest.raises(errors.Unavailable) as full:
             one.publish("a", b"x" * 1000)
         assert full.value.code == "congested"
-        await one.room(5)
+        await one.room(WITHIN_S)
         one.publish("a", b"")
 
 
@@ -238,11 +238,11 @@ async def test_a_client_that_reads_too_slowly_is_cut_off_by_the_server_and_comes
         linked(server.url) as fast,
     ):
         heard = []
-        await slow.subscribe("a", heard.append).established(5)
+        await slow.subscribe("a", heard.append).established(WITHIN_S)
         slow._carrier.current._transport.pause_reading()
         for _ in range(60):
             fast.publish("a", b"x" * 500_000)
-            await fast.room(5)
+            await fast.room(WITHIN_S)
         await fast.barrier(WITHIN_S)
         # It does not read that it was cut off: its own PINGs, unanswered, find out.
         await until(lambda: slow.connection == 2)
@@ -264,14 +264,14 @@ async def test_another_server_of_the_list_is_taken_when_one_is_gone(server_folde
             current.kill()
             await until(lambda number=number: one.connection == number)
             assert one.server in other.url
-            await one.barrier(5)
+            await one.barrier(WITHIN_S)
             await current.start()
 
 
 async def test_closing_writes_what_is_left_and_fails_what_waits(server):
     async with linked(server.access) as one, linked(server.access) as other:
         heard = []
-        await other.subscribe("a", heard.append).established(5)
+        await other.subscribe("a", heard.append).established(WITHIN_S)
         one.subscribe("silence", lambda message: None)
         waiting = one.call("silence", b"", 30)
         for n in range(100):
@@ -299,7 +299,7 @@ async def test_closing_in_an_outage_returns(server):
         await until(lambda: not one.connected)
         waiting = asyncio.create_task(one.wait_connected(30))
         await asyncio.sleep(0)
-        await asyncio.wait_for(one.close(), 5)
+        await asyncio.wait_for(one.close(), WITHIN_S)
         with pytest.raises(errors.Unavailable) as closed:
             await waiting
         assert closed.value.code == "spine_closed"
@@ -328,4 +328,4 @@ async def test_the_first_connection_waits_for_the_server(server):
 
 async def _opened(urls):
     async with linked(urls) as one:
-        await one.barrier(5)
+        await one.barrier(WITHIN_S)

@@ -104,7 +104,7 @@ async def test_a_server_that_greets_badly_is_tried_again_with_pauses(greeting, p
             await session.reader.read(1)
 
     async with scripted(script) as server, linked(server.url, timing=carrier.Timing(connect_s=0.2)) as one:
-        await one.barrier(5)
+        await one.barrier(WITHIN_S)
         assert server.count == 5
     assert pauses == [1, 2, 3, 4]
 
@@ -183,7 +183,7 @@ async def test_an_error_after_which_the_server_goes_on_is_no_end(said):
         await session.carry_on()
 
     async with scripted(script) as server, linked(server.url) as one:
-        await one.barrier(5)
+        await one.barrier(WITHIN_S)
         assert one.connection == 1
 
 
@@ -198,9 +198,9 @@ async def test_too_many_subscriptions_fail_those_that_wait():
                 session.say("PONG\r\n")
 
     async with scripted(script) as server, linked(server.url) as one:
-        await one.subscribe("few", print).established(5)
+        await one.subscribe("few", print).established(WITHIN_S)
         with pytest.raises(errors.Unavailable) as full:
-            await one.subscribe("many", print).established(5)
+            await one.subscribe("many", print).established(WITHIN_S)
         assert full.value.code == "too_many_subscriptions"
         assert one.connection == 1
 
@@ -235,7 +235,7 @@ async def test_noise_ends_the_connection_and_another_is_made(noise):
 
     async with scripted(script) as server, linked(server.url) as one:
         await until(lambda: one.connection == 2)
-        await one.barrier(5)
+        await one.barrier(WITHIN_S)
 
 
 async def test_answers_that_nobody_asked_for_are_dropped():
@@ -245,7 +245,7 @@ async def test_answers_that_nobody_asked_for_are_dropped():
         await session.carry_on()
 
     async with scripted(script) as server, linked(server.url) as one:
-        await one.barrier(5)
+        await one.barrier(WITHIN_S)
         assert one.connection == 1
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from penstock.servers.endpoints import NatsEndpoint
+from tests import standstill
 from tests.conformance import nats_bench
 from tests.integration.spine import range_member, range_stage
 
@@ -61,7 +62,7 @@ async def test_one_is_paused_and_wakes(company: range_stage.Company) -> None:
 
     writing = asyncio.create_task(go_on())
     await company.until(lambda: company.count("first") > 300)
-    first.process.send_signal(signal.SIGSTOP)
+    standstill.bring_about(first.process.pid)
     await asyncio.sleep(PAUSE_S)
     before = company.written
     first.process.send_signal(signal.SIGCONT)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import standstill
 from tests.conformance import nats_bench
 from tests.integration.spine import range_stage
 
@@ -25,7 +26,7 @@ async def hurt(company: range_stage.Company, server: nats_bench.Server, chance: 
         await asyncio.sleep(chance.uniform(0.1, 3.0))
         server.start()
     elif kind == "pause":
-        victim.process.send_signal(signal.SIGSTOP)
+        standstill.bring_about(victim.process.pid)
         await asyncio.sleep(chance.uniform(0.5, 8.0))
         victim.process.send_signal(signal.SIGCONT)
     else:

@@ -13,8 +13,8 @@ from penstock.spine import ports, provision, stream, worker
 from penstock.spine.adapters import spine_nats
 from tests.integration.spine import range_member
 
-POLICY = dataclasses.replace(range_member.POLICY, ack_wait_s=1.0, attempts=2, backoff_s=(0.05,), deadline_s=30.0)
-MANY_LEASES_S = 4.0
+POLICY = dataclasses.replace(range_member.POLICY, ack_wait_s=2.0, attempts=2, backoff_s=(0.05,), deadline_s=30.0)
+MANY_LEASES_S = 6.0
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ async def test_what_is_put_off_for_many_leases_uses_up_no_delivery_and_nobody_is
 
 
 async def test_a_handler_that_hangs_keeps_its_lease_until_its_deadline_ends_it(spine: spine_nats.NatsSpine) -> None:
-    policy = dataclasses.replace(POLICY, deadline_s=2.5)
+    policy = dataclasses.replace(POLICY, deadline_s=4.5)
     await provision.durable(spine, policy)
     begun, done = list[int](), list[int]()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from penstock.state import publisher
+from tests import standstill
 from tests.integration.state.conftest import Counter, until
 
 POINTS = ("before_publish", "after_publish", "before_record")
@@ -114,7 +115,7 @@ async def test_a_killed_process_leaves_the_lease_at_once(shop, database, elsewhe
 async def test_a_paused_process_loses_the_lease_and_writes_nothing_when_it_goes_on(
     shop, database, spine, elsewhere, standby
 ):
-    elsewhere.send_signal(signal.SIGSTOP)
+    standstill.bring_about(elsewhere.pid)
     await until(_leads(standby))
     await shop.append(database, range(5, 30))
     await shop.until_published(database, 30)

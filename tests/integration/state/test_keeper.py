@@ -5,6 +5,7 @@ import dataclasses
 import datetime
 from types import SimpleNamespace
 
+import psycopg
 import pytest
 
 from penstock.base import errors
@@ -52,6 +53,17 @@ async def looked(keeping, times=2):
         return keeping.looks >= before + times
 
     await until(done)
+
+
+async def noted(shop, name, last):
+    """The publisher, which looks when it likes, has written down how far a stream is that others fill."""
+    async with await psycopg.AsyncConnection.connect(shop.admin_url, autocommit=True) as admin:
+
+        async def found():
+            asked = await admin.execute("select last_seq from shop.outbox_stream where stream = %s", (name,))
+            return await asked.fetchone() == (last,)
+
+        await until(found)
 
 
 async def publish(shop, spine, numbers):
@@ -299,6 +311,7 @@ async def test_what_a_handler_said_is_made_again_by_sending_it_what_it_heard(sho
             await spine.publish(dataclasses.replace(outgoing, stream=replies.name, subject=subject))
         assert await settle(spine, sender, 5) == list(range(5))
         await looked(keeping)
+        await noted(shop, replies.name, 20)
         async with store.operator() as operator:
             await operator.delete_stream(replies.name)
         await store.provide(spine)

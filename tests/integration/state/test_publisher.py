@@ -19,7 +19,7 @@ async def test_what_is_committed_is_published_at_once_and_in_order(shop, databas
     await publishing.start()
     await until(_leads(publishing))
     await shop.append(database, range(50), keys=5)
-    await shop.until_published(database, 50, within_s=5)
+    await shop.until_published(database, 50)
     for key in range(5):
         assert counter.numbers(f"acme/k{key}") == list(range(key, 50, 5))
     assert counter.most_of_a_key == 1
@@ -38,7 +38,7 @@ async def test_the_commit_wakes_the_publisher_long_before_it_would_poll(shop, da
         async def arrived(number=number):
             return len(counter.taken) > number
 
-        await until(arrived, within_s=5)
+        await until(arrived)
     await lazy.stop()
 
 
@@ -48,7 +48,7 @@ async def test_rows_of_another_process_are_found_by_polling(shop, database, coun
     listeners, outbox._listeners["shop"] = outbox._listeners["shop"], set()
     try:
         await shop.append(database, [1])
-        await shop.until_published(database, 1, within_s=5)
+        await shop.until_published(database, 1)
     finally:
         outbox._listeners["shop"] = listeners
 
@@ -61,10 +61,10 @@ async def test_without_a_connection_nothing_is_sent_and_others_get_their_turn(sh
     await until(_shuts(publishing, shop.stream))
     assert counter.taken == []
     counter.connected_as = 2
-    await shop.until_published(database, 5, within_s=5)
+    await shop.until_published(database, 5)
     counter.connected_as = 3
     await shop.append(database, range(5, 10))
-    await shop.until_published(database, 10, within_s=5)
+    await shop.until_published(database, 10)
     assert counter.numbers("acme/k0") == list(range(10))
 
 

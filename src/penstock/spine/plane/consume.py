@@ -4,7 +4,7 @@ import asyncio
 import weakref
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from penstock.base import tasks, telemetry
 from penstock.spine import consumer, ports
@@ -12,7 +12,7 @@ from penstock.spine.plane import pinning, pull
 from penstock.spine.plane.delivery import Delivery
 from penstock.spine.plane.link import Link
 from penstock.spine.plane.message import Message
-from penstock.spine.plane.voice import Voice
+from penstock.spine.plane.voice import Keeps, Voice
 
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 5.0
@@ -25,6 +25,13 @@ Restore = Callable[[datetime | None], Awaitable[None]]
 """Makes the durable again if somebody deleted it; told when the last message seen was stored."""
 
 
+class Backing(NamedTuple):
+    """What is asked of whoever may do more on the bus: `keeps` of the server itself, unless somebody else answers."""
+
+    restore: Restore
+    keeps: Keeps | None = None
+
+
 class Consumption:
     """A `ports.Subscription`. `group` is the priority group of a durable that has one owner at a time."""
 
@@ -35,10 +42,10 @@ class Consumption:
         receive: Callable[[ports.Delivery], None],
         *,
         window: int,
-        restore: Restore,
+        backing: Backing,
         group: str,
     ) -> None:
-        self._link, self._name, self._receive, self._restore = link, policy.name, receive, restore
+        self._link, self._name, self._receive, self._backing = link, policy.name, receive, backing
         address = (policy.stream, policy.name)
         pin = pinning.Pin(address, group=group, timeout_s=policy.pin_timeout_s) if policy.pin_timeout_s else None
         self._puller = pull.Puller(link, address, self._take, window=window, lost=self._lost, pin=pin)
@@ -71,7 +78,7 @@ class Consumption:
 
     def _speak(self) -> None:
         """Deliveries from here on have a voice of their own; older ones keep theirs for as long as they are held."""
-        self._voice = Voice(self._link, self._name, self._puller.done)
+        self._voice = Voice(self._link, self._name, self._puller.done, keeps=self._backing.keeps)
         self._voices.add(self._voice)
 
     def _lost(self, reason: str) -> None:
@@ -89,7 +96,7 @@ class Consumption:
             self._attempts += 1
             await asyncio.sleep(tasks.backoff_s(self._attempts, first_s=FIRST_PAUSE_S, most_s=LONGEST_PAUSE_S))
             try:
-                await self._restore(self._latest.at if self._latest else None)
+                await self._backing.restore(self._latest.at if self._latest else None)
             except Exception as error:  # noqa: BLE001 - a durable that nobody mends stays silent for ever
                 _log.warning("consumer is still away", consumer=self._name, error=f"{error}")
             else:

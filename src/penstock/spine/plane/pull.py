@@ -59,6 +59,7 @@ class Puller:
         self._session = 0
         self._inbox = ""
         self._subscription: Subscription | None = None
+        self._late: list[Message] | None = None
         self._heard_at = 0.0
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks = tasks.Tasks()
@@ -88,10 +89,10 @@ class Puller:
             unfollow()
         subscription, self._subscription = self._subscription, None
         self._forget()
+        if self._pin is not None:
+            await self._release(self._pin)
         if subscription is not None:
             await self._give_back(subscription)
-        if self._pin is not None:
-            await self._pin.release(self._link, LEAVE_S)
         await self._tasks.stop()
 
     def _forget(self) -> None:
@@ -111,6 +112,22 @@ class Puller:
         self._forget()
         if subscription is not None:
             self._tasks.once("pull gives back", self._give_back(subscription))
+
+    async def _release(self, pin: pinning.Pin) -> None:
+        # While our server still listens for us: in a cluster the one that hands out may be another, which hears later
+        # that nobody does, and what it sends until then is dropped. To an owner that is none any more it sends nothing,
+        # and its answer to a last request comes behind all that it sent. What we gave back before would come to us.
+        if not pin.id:
+            return
+        last = pin.keep_request
+        late: list[Message] = []
+        self._late = late
+        await pin.release(self._link, LEAVE_S)
+        with contextlib.suppress(errors.PenstockError):
+            await self._link.call(self._subject, last, LEAVE_S)
+        self._late = None
+        for message in late:
+            self._send_back(message)
 
     async def _give_back(self, subscription: Subscription) -> None:
         # What the server had sent already arrives behind `stop_delivery`, and the receiver gives it back. A connection
@@ -157,7 +174,9 @@ class Puller:
 
     def _send_back(self, message: Message) -> None:
         """A message that came too late for whoever asked for it."""
-        if message.reply:
+        if self._late is not None:
+            self._late.append(message)
+        elif message.reply:
             with contextlib.suppress(errors.PenstockError):
                 self._link.publish(message.reply, delivery.NAK)
 

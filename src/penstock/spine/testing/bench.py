@@ -23,6 +23,12 @@ CONSUMER: Final = consumer.ConsumerPolicy("reader", "LETTERS", "tenant.*.letters
 class Bench(abc.ABC):
     """One server and its clients; one bench per test. Whoever makes it closes it."""
 
+    gives_back_at_once = True
+    """What is on its way to a subscription that closes goes back at once; else, when its lease is over at the latest.
+
+    In a cluster, the node that hands out may hear of the close later than the client's own, which drops what comes.
+    """
+
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 

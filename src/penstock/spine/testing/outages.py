@@ -28,8 +28,8 @@ class Outages:
         await bench.letters(None)
         impatient = await bench.connect(deadline_s=0.4)
         await bench.interrupt()
-        await bench.result(unavailability(impatient.publish(letter(1))), within_s=5)
-        await bench.result(unavailability(impatient.describe_stream(STREAM.name)), within_s=5)
+        await bench.result(unavailability(impatient.publish(letter(1))), within_s=10)
+        await bench.result(unavailability(impatient.describe_stream(STREAM.name)), within_s=10)
 
     async def test_publishing_through_an_outage_stores_each_letter_once(self, bench: Bench) -> None:
         spine, policy = await bench.letters()
@@ -69,7 +69,7 @@ class Outages:
         publishing = [bench.start(_attempt(spine, number, on)) for number in range(300)]
         await bench.until(lambda: any(task.done() for task in publishing))
         await bench.interrupt()
-        await bench.until(lambda: all(task.done() for task in publishing), within_s=5)
+        await bench.until(lambda: all(task.done() for task in publishing), within_s=10)
         await bench.restore()
         await bench.until(lambda: spine.connected)
         told = {number for number, task in enumerate(publishing) if task.result()}
@@ -97,7 +97,7 @@ class Outages:
         await bench.expect_backlog(spine, policy.name, 0, 0)
 
     async def test_what_is_settled_in_an_outage_is_settled_after_it(self, bench: Bench) -> None:
-        spine, policy = await bench.letters(ack_wait_s=2.0)
+        spine, policy = await bench.letters()
         await write(spine, range(3))
         inbox = Inbox()
         await spine.consume(policy, inbox, window=10)
@@ -110,8 +110,7 @@ class Outages:
         await bench.until(lambda: len(inbox) == 4)
         assert inbox.numbers == [0, 1, 2, 2]
         await inbox.deliveries[3].ack()
-        await bench.elapse(2.2)
-        assert len(inbox) == 4
+        await bench.expect_backlog(spine, policy.name, 0, 0)
 
     async def test_the_window_holds_through_an_outage(self, bench: Bench) -> None:
         spine, policy = await bench.letters(ack_wait_s=60.0)
@@ -142,8 +141,8 @@ class Outages:
         spine, policy = await bench.letters()
         subscription = await spine.consume(policy, Inbox(), window=10)
         await bench.interrupt()
-        await bench.result(subscription.close(), within_s=5)
-        await bench.result(spine.close(), within_s=5)
+        await bench.result(subscription.close(), within_s=10)
+        await bench.result(spine.close(), within_s=10)
         assert not spine.connected
 
 

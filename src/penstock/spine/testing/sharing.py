@@ -39,7 +39,7 @@ class Sharing:
         await spine.consume(policy, inbox, window=10)
         await bench.until(lambda: len(inbox) == 10)
         await inbox.deliveries[0].ack()
-        await bench.until(lambda: len(inbox) == 11, within_s=2)
+        await bench.until(lambda: len(inbox) == 11, within_s=4)
 
     async def test_no_more_is_un_acked_than_the_durable_allows(self, bench: Bench) -> None:
         spine, policy = await bench.letters(concurrency=4, max_ack_pending=5)
@@ -125,23 +125,24 @@ class Sharing:
         await bench.until(lambda: len(first) == 10)
         await subscription.close()
         await other.consume(policy, second, window=100)
-        await bench.until(lambda: len(second) == 20, within_s=5)
+        await bench.until(lambda: len(second) == 20)
         assert sorted(first.numbers + second.numbers) == list(range(30))
 
     async def test_closing_while_letters_are_on_their_way_loses_none(self, bench: Bench) -> None:
-        spine, policy = await bench.letters()
+        spine, policy = await bench.letters(ack_wait_s=30.0 if bench.gives_back_at_once else 3.0)
         other = await bench.connect()
         first, second = Inbox(), Inbox()
-        subscription = await spine.consume(policy, first, window=200)
+        subscription = await spine.consume(policy, _Acking(bench, first), window=200)
         writing = bench.start(write(other, range(200)))
         await bench.until(lambda: len(first) > 0)
         await subscription.close()
         got = len(first)
         await bench.until(writing.done)
-        await other.consume(policy, second, window=500)
-        await bench.until(lambda: len(first) + len(second) == 200, within_s=5)
+        await other.consume(policy, _Acking(bench, second), window=500)
+        await bench.until(lambda: {*first.numbers, *second.numbers} == set(range(200)))
         assert len(first) == got
-        assert sorted(first.numbers + second.numbers) == list(range(200))
+        # A lease that ran out before the server read the ack brings a letter twice; none does where leases are long.
+        assert len(first) + len(second) == 200 or not bench.gives_back_at_once
 
     async def test_what_was_handed_over_may_be_settled_after_the_close(self, bench: Bench) -> None:
         spine, policy = await bench.letters(ack_wait_s=1.0)

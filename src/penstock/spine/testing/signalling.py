@@ -31,6 +31,23 @@ class Ear:
         return [heard.body for heard in self.heard]
 
 
+async def acquaint(bench: Bench, speaker: ports.Spine, listener: ports.Spine) -> None:
+    """Wait until one client is heard wherever the other listens: that takes a moment from node to node of a cluster.
+
+    What a client listened to before is known everywhere when something it listened to later is.
+    """
+    ear = Ear()
+    listening = await listener.listen("acquaintance.probe", ear.hear)
+
+    async def call_until_heard() -> None:
+        while not ear.heard:
+            await speaker.emit(signal("acquaintance.probe"))
+            await bench.elapse(0.01)
+
+    await bench.result(call_until_heard())
+    await listening.close()
+
+
 def echo(spine: ports.Spine) -> Callable[[ports.Signal], Awaitable[None]]:
     """A responder that answers with what it was asked."""
 
@@ -50,6 +67,7 @@ class Signalling:
         await other.listen("penstock.heartbeat.*.*", ears[1].hear)
         await other.listen("penstock.>", ears[2].hear)
         await other.listen("penstock.tail.>", ears[3].hear)
+        await acquaint(bench, spine, other)
         await spine.emit(signal("penstock.heartbeat.core.a1", b"here", **{"X-Case": "Kept"}))
         await bench.until(lambda: all(ear.heard for ear in ears[:3]))
         first = ears[1].heard[0]
@@ -88,6 +106,8 @@ class Signalling:
         for client, ear in zip(clients, ears, strict=True):
             await client.listen("penstock.work", ear.hear, queue="workers")
         await clients[0].listen("penstock.work", aside.hear, queue="others")
+        for client in clients[1:]:
+            await acquaint(bench, clients[0], client)
         for number in range(60):
             await clients[0].emit(signal("penstock.work", str(number).encode()))
         await bench.until(lambda: sum(len(ear.heard) for ear in ears) == 60 and len(aside.heard) == 60)
@@ -146,6 +166,7 @@ class Signalling:
     async def test_a_request_gets_its_answer(self, bench: Bench) -> None:
         spine, other = await bench.connect(), await bench.connect()
         await other.listen("penstock.ask", echo(other))
+        await acquaint(bench, spine, other)
         answer = await spine.request(signal("penstock.ask", b"\x00\xff", Question="why"), timeout_s=5)
         assert (answer.body, dict(answer.headers)) == (b"\x00\xff", {"Answer-To": "why"})
 

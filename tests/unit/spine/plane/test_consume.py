@@ -20,7 +20,7 @@ async def test_whoever_mends_a_durable_tries_again_whatever_went_wrong() -> None
             raise failures.pop()
 
     policy = consumer.ConsumerPolicy("c", "S", "x.>")
-    made = consume.Consumption(link, policy, lambda _: None, window=4, restore=restore, group="")  # type: ignore[arg-type]
+    made = consume.Consumption(link, policy, lambda _: None, window=4, backing=consume.Backing(restore), group="")  # type: ignore[arg-type]
     made._lost("silence")
     await until(lambda: not failures and len(link.asked) == 2)
     await made.close()

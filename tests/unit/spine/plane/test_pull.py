@@ -41,6 +41,7 @@ class FakeLink:
         self.kept: list[dict[str, object]] = []
         self.settled: list[tuple[str, bytes]] = []
         self.called: list[str] = []
+        self.late: Message | None = None
         self.ups: list[Callable[[int], None]] = []
         self.downs: list[Callable[[int], None]] = []
 
@@ -70,6 +71,9 @@ class FakeLink:
 
     async def call(self, subject, body, timeout_s):
         self.called.append(subject)
+        if self.late is not None and self.listening is not None:
+            self.listening.receive(self.late)
+        assert self.settled == [], "given back while the server may still hand it to us again"
 
     async def barrier(self, timeout_s):
         if not self.connected:
@@ -308,9 +312,17 @@ async def test_an_owner_comes_back_under_its_pin_and_lets_go_of_it_in_the_end(ow
     owner.link.find()
     assert owner.link.asked[-1]["id"] == "p1"
     await owner.puller.close()
-    assert owner.link.called == ["$JS.API.CONSUMER.UNPIN.S.c"]
+    assert owner.link.called == ["$JS.API.CONSUMER.UNPIN.S.c", NEXT]
     await owner.puller.close()
-    assert len(owner.link.called) == 1
+    assert len(owner.link.called) == 2
+
+
+async def test_what_comes_to_an_owner_that_closes_goes_back_as_soon_as_it_is_none(owner: Stage) -> None:
+    owner.link.hand(1, pin="p1")
+    owner.link.late = Message("a", "$JS.ACK.S.c.1.7.7.0.0", b"", b"")
+    await owner.puller.close()
+    assert owner.link.settled == [(owner.link.late.reply, b"-NAK")] * 2
+    assert owner.taken == [1]
 
 
 async def test_whoever_owns_nothing_releases_nothing(owner: Stage) -> None:
