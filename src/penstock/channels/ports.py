@@ -152,6 +152,22 @@ class Channel(Protocol):
         ...
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Extension:
+    """A channel of another distribution: its one entry as `registry.toml` has them, and its adapter."""
+
+    registry: str
+    channel: Channel
+
+
+class MakesExtension(Protocol):
+    """What `channels.adapters` names, as `module:factory`."""
+
+    def __call__(self, *, timeout_s: float, tolerance_s: float) -> Extension:
+        """Called once a process, with the seconds of `send_deadline_s` and `replay_window_s`."""
+        ...
+
+
 class Accounts(Protocol):
     """Where accounts and their secrets come from (the room's own store; a dictionary in tests)."""
 

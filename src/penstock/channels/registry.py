@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from penstock.base import errors, ids
+from penstock.channels import ports
 
 VALUE_LENGTH: Final = 2048
 """Characters that one value of an account's configuration may have."""
 
 _FIELD = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-_KEYS: Final = {"title", "aliases", "config"}
+_KEYS: Final = {"title", "aliases", "config", "secret"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,6 +32,18 @@ class ConfigField:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class SecretField:
+    """One kind of secret that each account of a channel has.
+
+    `made`: Penstock may make one, because it is told to the platform; otherwise the platform gives it out.
+    """
+
+    kind: ports.SecretKind
+    meaning: str
+    made: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class ChannelEntry:
     """One channel of the registry."""
 
@@ -38,6 +51,17 @@ class ChannelEntry:
     title: str
     aliases: tuple[ids.ChannelName, ...]
     config: tuple[ConfigField, ...]
+    secrets: tuple[SecretField, ...]
+
+    def secret(self, kind: ports.SecretKind) -> SecretField:
+        """The kind of secret, as this channel needs it. Raises Rejected `bad_secret` when it has no use for one."""
+        for field in self.secrets:
+            if field.kind == kind:
+                return field
+        listed = ", ".join(field.kind for field in self.secrets)
+        raise errors.Rejected(
+            "bad_secret", f"{self.slug} has no use for a {kind} secret", hint=f"It has: {listed}.", field="secret"
+        )
 
     def check_fields(self, config: Mapping[str, str]) -> None:
         """Raise Rejected naming the field when one is missing, unknown, empty, too long or holds control characters.
@@ -74,6 +98,10 @@ class Registry:
                         "duplicate_channel", f"'{name}' names both {seen[name]} and {entry.slug}", field=name
                     )
                 seen[name] = entry.slug
+
+    def joined(self, *others: "Registry") -> "Registry":
+        """All channels of this one and the others. Raises Rejected when two answer to one name."""
+        return Registry(self.entries + tuple(entry for other in others for entry in other.entries))
 
     def find(self, name: str) -> ChannelEntry:
         """The channel with that slug or alias. Raises Rejected (404) when there is none."""
@@ -119,6 +147,7 @@ def _entry(slug: str, table: object) -> ChannelEntry:
         title,
         tuple(ids.ChannelName(ids.slug(alias, f"{slug}.aliases")) for alias in cast("list[str]", aliases)),
         tuple(_config_field(slug, field, value) for field, value in fields.items()),
+        _secret_fields(slug, values.get("secret", {})),
     )
 
 
@@ -131,6 +160,24 @@ def _config_field(slug: str, name: str, table: object) -> ConfigField:
             "bad_registry", f"{path} must be a lower-case name with a meaning and, perhaps, required", field=path
         )
     return ConfigField(name, meaning, required)
+
+
+def _secret_fields(slug: str, value: object) -> tuple[SecretField, ...]:
+    tables = _table(f"{slug}.secret", value, {kind.value for kind in ports.SecretKind})
+    if ports.SecretKind.SIGNING not in tables:
+        raise errors.Rejected(
+            "bad_registry", f"{slug}.secret.signing is missing: nothing else proves who calls", field=f"{slug}.secret"
+        )
+    return tuple(_secret_field(slug, kind, table) for kind, table in tables.items())
+
+
+def _secret_field(slug: str, kind: str, table: object) -> SecretField:
+    path = f"{slug}.secret.{kind}"
+    values = _table(path, table, {"meaning", "made"})
+    meaning, made = values.get("meaning"), values.get("made")
+    if not isinstance(meaning, str) or not meaning or not isinstance(made, bool):
+        raise errors.Rejected("bad_registry", f"{path} must have a meaning, and say whether it is made", field=path)
+    return SecretField(ports.SecretKind(kind), meaning, made)
 
 
 def _table(path: str, value: object, keys: set[str] | None) -> dict[str, object]:

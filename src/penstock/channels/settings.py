@@ -3,6 +3,7 @@
 import dataclasses
 
 from penstock.base import errors
+from penstock.state import settings as state_settings
 
 MIB = 1 << 20
 
@@ -44,7 +45,31 @@ class ChannelsSettings:
     terminal_poll_s: float = 1.0
     """Seconds after which a reply stream looks by itself for what another process has sent."""
 
+    keep_messages_days: int = 0
+    """Days for which what people said is kept; then its rows are removed. 0: for ever; else at least 8, as in
+    streams."""
+
+    keep_commands_days: int = 0
+    """Days for which what apps said is kept; then its rows are emptied. 0: for ever. No longer than what is
+    answered."""
+
+    keep_unknown_events_days: int = 90
+    """Days for which events of unknown kinds are kept; then their rows are removed. 0: for ever. At least 8."""
+
+    adapters: str = ""
+    """Channels of other distributions that this installation runs, as `module:factory`, separated by commas. Whatever
+    is named here runs inside the core, with all that the core may do: name only what you would also install as it."""
+
     def __post_init__(self) -> None:
+        for field in ("keep_messages_days", "keep_commands_days", "keep_unknown_events_days"):
+            state_settings.check_days(f"channels.{field}", getattr(self, field), least=8)
+        if self.keep_messages_days and not 0 < self.keep_commands_days <= self.keep_messages_days:
+            raise errors.Rejected(
+                "bad_setting",
+                "channels.keep_commands_days must be 8 to channels.keep_messages_days: without what it answers, nobody "
+                "can tell to whom something was said",
+                field="channels.keep_commands_days",
+            )
         for field, least, most in (
             ("body_limit_bytes", 1024, 64 * MIB),
             ("body_deadline_s", 0.1, 300),

@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from penstock.base import clock as clocks
 from penstock.base import context as contexts
 from penstock.channels import consumers, ports, registry, settings
-from penstock.channels.adapters import channel_terminal, channel_webhook
+from penstock.channels.adapters import channel_slack, channel_telegram, channel_terminal, channel_webhook, extension
 from penstock.channels.entrypoints import terminal, webhooks
-from penstock.channels.service import accounts, directory, inbound, lookup, outbound, replies
+from penstock.channels.service import accounts, directory, inbound, lookup, outbound, replies, unknown
 from penstock.channels.store import accounts as account_rows
 from penstock.channels.store import commands as command_rows
 from penstock.channels.store import messages as message_rows
+from penstock.channels.store import unknown as unknown_rows
 from penstock.database import pool
 from penstock.sealing import sealer as sealing
 from penstock.spine import ports as spine_ports
@@ -39,9 +40,19 @@ class ChannelsRoom:
     outbound: Callable[[contexts.Context, spine_ports.Delivery], Awaitable[None]]
     accounts: accounts.Accounts
     channels: Mapping[str, ports.Channel]
+    unknown: unknown.UnknownEvents
     replies: replies.Replies
-    known: ports.Accounts
+    known: lookup.AccountLookup
     messages: message_rows.MessageStore
+
+    def forget(self, account: str) -> None:
+        """An account has changed: look at it again, and let its reply streams find out now."""
+        self.known.forget(account)
+        self.replies.wake(account)
+
+    def forget_all(self) -> None:
+        """Any account may have changed."""
+        self.known.forget_all()
 
     def stop(self) -> None:
         """End what would keep the listener from draining (reply streams). Call it when draining begins."""
@@ -61,16 +72,28 @@ def adapters(limits: settings.ChannelsSettings) -> dict[str, ports.Channel]:
     shipped: list[ports.Channel] = [
         channel_webhook.WebhookChannel(timeout_s=limits.send_deadline_s, tolerance_s=window_s),
         channel_terminal.TerminalChannel(tolerance_s=window_s),
+        channel_telegram.TelegramChannel(timeout_s=limits.send_deadline_s),
+        channel_slack.SlackChannel(timeout_s=limits.send_deadline_s, tolerance_s=window_s),
     ]
     return {channel.name: channel for channel in shipped}
+
+
+def extended(limits: settings.ChannelsSettings) -> tuple[registry.Registry, dict[str, ports.Channel]]:
+    """The registry and the adapters, with those of other distributions. Raises Rejected `bad_adapter` naming one."""
+    found = [
+        extension.load(name, timeout_s=limits.send_deadline_s, tolerance_s=limits.replay_window_s)
+        for name in extension.names(limits.adapters)
+    ]
+    known = registry.load().joined(*(own for own, _ in found))
+    return known, {**adapters(limits), **{channel.name: channel for _, channel in found}}
 
 
 def build(
     limits: settings.ChannelsSettings, around: Surroundings, channels: Mapping[str, ports.Channel] | None = None
 ) -> ChannelsRoom:
     """Join the room. `channels` stand in for the shipped adapters in a test."""
-    found = adapters(limits) if channels is None else channels
-    known, clock = registry.load(), around.clock
+    known, found = extended(limits) if channels is None else (registry.load(), channels)
+    clock = around.clock
     account_store = account_rows.AccountStore(around.database)
     command_store = command_rows.CommandStore(around.database)
     cached = lookup.AccountLookup(
@@ -98,6 +121,7 @@ def build(
         consumers.OutboundConsumer(sending).handle,
         accounts.Accounts(where, account_store, around.sealer, cached),
         found,
+        unknown.UnknownEvents(unknown_rows.UnknownStore(around.database)),
         told,
         cached,
         messages,

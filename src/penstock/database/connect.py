@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 
@@ -32,12 +32,10 @@ class Limits:
     answer_s: float = 15.0
 
 
-async def connect(
-    url: str, *, application: str, limits: Limits, on_lost: Callable[[wire.Wire], None] = lambda _: None
-) -> wire.Wire:
-    """A connection ready for statements. Raises Unavailable when the server is away, Rejected when it says no."""
+async def connection(url: str, *, application: str, limits: Limits) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+    """The driver's own connection, for what a wire does not do. Raises as `connect` does."""
     try:
-        connection = await psycopg.AsyncConnection.connect(
+        return await psycopg.AsyncConnection.connect(
             url,
             autocommit=True,
             application_name=application,
@@ -56,7 +54,13 @@ async def connect(
         ) from None
     except psycopg.OperationalError as error:
         raise failure.refused(error) from None
-    line = wire.Wire(connection, on_lost)
+
+
+async def connect(
+    url: str, *, application: str, limits: Limits, on_lost: Callable[[wire.Wire], None] = lambda _: None
+) -> wire.Wire:
+    """A connection ready for statements. Raises Unavailable when the server is away, Rejected when it says no."""
+    line = wire.Wire(await connection(url, application=application, limits=limits), on_lost)
     times = (limits.statement_s, limits.lock_s, limits.idle_transaction_s, limits.idle_session_s)
     line.send(_SESSION, [str(round(seconds * 1000)) for seconds in times])
     try:

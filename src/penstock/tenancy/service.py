@@ -15,8 +15,8 @@ CACHED: Final = 10_000
 class Tenancy:
     """Creates, finds and suspends tenants.
 
-    What `require_active` answers may be up to 30 s old when another process changed it, 2 s for a tenant that was not
-    there.
+    What `require_active` answers may be up to 30 s old when another process changed it and this one could not hear it
+    (`forget`, `forget_all`), 2 s for a tenant that was not there.
     """
 
     def __init__(self, tenants: store.TenantStore, *, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -30,7 +30,7 @@ class Tenancy:
         made = await self._tenants.insert(slug, model.title(title or tenant))
         if made is None:
             raise errors.Rejected("tenant_exists", f"tenant '{slug}' exists already", status=409, field="tenant")
-        self._forget(slug)
+        self.forget(slug)
         return made
 
     async def get(self, tenant: str) -> model.Tenant:
@@ -57,12 +57,17 @@ class Tenancy:
         changed = await self._tenants.set_state(slug, state)
         if changed is None:
             raise _missing(tenant)
-        self._forget(slug)
+        self.forget(slug)
         return changed
 
-    def _forget(self, tenant: ids.TenantId) -> None:
-        """Nothing older than this moment may be remembered, not even what is on its way."""
-        self._states.pop(tenant, None)
+    def forget(self, tenant: str) -> None:
+        """Nothing older than this moment may be remembered of a tenant, not even what is on its way."""
+        self._states.pop(ids.TenantId(tenant), None)
+        self._changes += 1
+
+    def forget_all(self) -> None:
+        """As `forget`, for every tenant."""
+        self._states.clear()
         self._changes += 1
 
     async def require_active(self, tenant: ids.TenantId) -> None:

@@ -1,7 +1,7 @@
 """The room's own table."""
 
 from penstock.base import ids
-from penstock.database import pool
+from penstock.database import changes, pool
 from penstock.tenancy import model
 
 
@@ -19,6 +19,8 @@ class TenantStore:
                 "returning id, title, state, created_at",
                 (tenant, title),
             )
+            if row:
+                changes.tell(transaction, changes.TENANT, tenant)
         return model.Tenant(*row) if row else None
 
     async def find(self, tenant: ids.TenantId) -> model.Tenant | None:
@@ -44,4 +46,6 @@ class TenantStore:
                 "update tenancy.tenant set state = %s where id = %s returning id, title, state, created_at",
                 (state, tenant),
             )
+            if row:
+                changes.tell(transaction, changes.TENANT, tenant)
         return model.Tenant(*row) if row else None

@@ -1,5 +1,6 @@
 """The channels room over a real Postgres: its own schema, real sealing and tenancy, platforms that can be steered."""
 
+import asyncio
 import dataclasses
 import os
 from collections.abc import AsyncGenerator, Sequence
@@ -8,10 +9,14 @@ from typing import Any
 import pytest
 
 from penstock.app import schema
-from penstock.base import ids
+from penstock.base import ids, tasks
 from penstock.channels import ports, wiring
 from penstock.channels.settings import ChannelsSettings
 from penstock.database import migrations, pool
+from penstock.edge import settings as edge_settings
+from penstock.edge import wiring as edge_wiring
+from penstock.edge.entrypoints import http as edge_http
+from penstock.edge.entrypoints import probes
 from penstock.sealing import model as sealing_model
 from penstock.sealing import sealer, store
 from penstock.servers.endpoints import PostgresEndpoint
@@ -83,3 +88,28 @@ async def house(fresh_postgres: PostgresEndpoint) -> AsyncGenerator[House]:
     finally:
         await found.room.close()
         await database.close()
+
+
+@pytest.fixture
+async def shipped(house: Any) -> AsyncGenerator[wiring.ChannelsRoom]:
+    """The room with the adapters that people get."""
+    around = wiring.Surroundings(house.database, house.sealer, house.tenancy)
+    limits = ChannelsSettings(terminal_poll_s=0.05, body_limit_bytes=10_000, account_cache_s=0)
+    room = house.room = wiring.build(limits, around)
+    yield room
+    await room.close()
+
+
+@pytest.fixture
+async def address(shipped: wiring.ChannelsRoom) -> AsyncGenerator[str]:
+    """Where the room listens."""
+    mounts = [edge_http.Mount("/webhooks/", shipped.webhooks), edge_http.Mount("/v1/terminal/", shipped.terminal)]
+    probe = probes.Probes({})
+    server = edge_wiring.EdgeServer(edge_settings.EdgeSettings(drain_s=2), mounts, probe)
+    own = tasks.Tasks()
+    serving = own.once("edge", server.serve())
+    yield f"127.0.0.1:{server.port}"
+    shipped.stop()
+    server.stop()
+    async with asyncio.timeout(10):
+        await serving

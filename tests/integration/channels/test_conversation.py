@@ -10,14 +10,9 @@ from typing import Any
 
 import pytest
 
-from penstock.base import settings, tasks
+from penstock.base import settings
 from penstock.channels import ports, wiring
-from penstock.channels.settings import ChannelsSettings
 from penstock.channels.testing import webhook_sender, webhook_signature, webhook_simulator
-from penstock.edge import settings as edge_settings
-from penstock.edge import wiring as edge_wiring
-from penstock.edge.entrypoints import http as edge_http
-from penstock.edge.entrypoints import probes
 from penstock.messages.v1 import message_pb2
 from tests.integration.channels.test_room import handle, receipts
 from tests.unit.channels import fakes
@@ -25,37 +20,12 @@ from tests.unit.channels import fakes
 SECRETS = [webhook_sender.fresh_secret(), webhook_sender.fresh_secret()]
 
 
-@pytest.fixture
-async def shipped(house: Any) -> AsyncGenerator[wiring.ChannelsRoom]:
-    """The room with the adapters that people get."""
-    around = wiring.Surroundings(house.database, house.sealer, house.tenancy)
-    limits = ChannelsSettings(terminal_poll_s=0.05, body_limit_bytes=10_000, account_cache_s=0)
-    room = house.room = wiring.build(limits, around)
-    yield room
-    await room.close()
-
-
-@pytest.fixture
-async def address(shipped: wiring.ChannelsRoom) -> AsyncGenerator[str]:
-    """Where the room listens."""
-    mounts = [edge_http.Mount("/webhooks/", shipped.webhooks), edge_http.Mount("/v1/terminal/", shipped.terminal)]
-    probe = probes.Probes({})
-    server = edge_wiring.EdgeServer(edge_settings.EdgeSettings(drain_s=2), mounts, probe)
-    own = tasks.Tasks()
-    serving = own.once("edge", server.serve())
-    yield f"127.0.0.1:{server.port}"
-    shipped.stop()
-    server.stop()
-    async with asyncio.timeout(10):
-        await serving
-
-
 @contextlib.asynccontextmanager
 async def talking(room: wiring.ChannelsRoom, address: str) -> AsyncGenerator[tuple[Any, ports.Account]]:
     """A simulated platform with an account of its own."""
     async with webhook_simulator.WebhookSimulator(SECRETS[:1]) as simulator:
-        secret = settings.Secret(SECRETS[0])
-        made = await room.accounts.create("acme", "webhook", "shop", config={"url": simulator.url}, secret=secret)
+        secret = {ports.SecretKind.SIGNING: settings.Secret(SECRETS[0])}
+        made = await room.accounts.create("acme", "webhook", "shop", config={"url": simulator.url}, secrets=secret)
         simulator.connect(f"http://{address}/webhooks/webhook/{made.account.id}")
         yield simulator, made.account
 
@@ -162,8 +132,8 @@ async def test_commands_go_out_once_and_ambiguity_is_told(house: Any, shipped: w
 
 
 async def test_a_terminal_says_something_and_hears_the_answer_live(shipped: wiring.ChannelsRoom, address: str):
-    secret = settings.Secret(SECRETS[0])
-    account = (await shipped.accounts.create("acme", "terminal", "me", secret=secret)).account
+    secret = {ports.SecretKind.SIGNING: settings.Secret(SECRETS[0])}
+    account = (await shipped.accounts.create("acme", "terminal", "me", secrets=secret)).account
     heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     loop = asyncio.get_running_loop()
 

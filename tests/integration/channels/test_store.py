@@ -2,17 +2,20 @@
 
 import asyncio
 import contextlib
+import dataclasses
 from typing import Any
 
 import pytest
 
 from penstock.base import errors
+from penstock.channels import ports
 from penstock.channels.model.command import Claimed, Outcome, State
+from penstock.channels.model.unknown import kept
 from penstock.channels.store import accounts, commands, messages
 from penstock.messages.v1 import message_pb2
 from tests.unit.channels import fakes, suites
 
-TABLES = ("account", "account_secret", "message", "command", "reply_position")
+TABLES = ("account", "account_secret", "message", "command", "reply_position", "unknown_event")
 
 
 async def test_commands(house: Any):
@@ -178,7 +181,7 @@ async def test_a_name_is_taken_once_per_tenant(house: Any):
     table = accounts.AccountStore(house.database)
     made = await house.account(name=fakes.account().name)
     with pytest.raises(errors.Rejected, match="conflict"):
-        await table.insert(fakes.account(), secret("s"))
+        await table.insert(fakes.account(), [secret("s")])
     assert await table.find(fakes.account_id()) is None
     assert not await table.add_secret(fakes.BETA, made.id, secret("foreign"))
     assert not await table.set_disabled(fakes.BETA, made.id, disabled=True)
@@ -200,16 +203,44 @@ async def test_two_secrets_added_at_once_are_still_at_most_two_live(house: Any):
     assert sorted(await asyncio.gather(*adding)) == [False, True]
 
 
-def secret(id: str) -> Any:
-    return accounts.model.SealedSecret(id, b"sealed")
+def secret(id: str, kind: ports.SecretKind = ports.SecretKind.SIGNING) -> Any:
+    return accounts.model.SealedSecret(id, kind, b"sealed")
+
+
+async def test_two_secrets_of_each_kind_may_live_and_one_of_an_earlier_build_signs(house: Any):
+    table, made = accounts.AccountStore(house.database), await house.account()
+    await house.rows(
+        "insert into channels.account_secret values ('acme', %s, 'old', '', now(), null) returning 1", made.id
+    )
+    assert not await table.add_secret(fakes.ACME, made.id, secret("third"))
+    for id in ("t1", "t2"):
+        assert await table.add_secret(fakes.ACME, made.id, secret(id, ports.SecretKind.TOKEN))
+    assert not await table.add_secret(fakes.ACME, made.id, secret("t3", ports.SecretKind.TOKEN))
+    found = await table.find(made.id)
+    assert sorted(one.kind for one in found.secrets) == ["signing", "signing", "token", "token"]
+    assert next(one.kind for one in found.secrets if one.id == "old") is ports.SecretKind.SIGNING
+    assert {one.kind for one in (await table.details(fakes.ACME, made.id)).secrets} == set(ports.SecretKind)
+
+
+async def test_an_account_is_changed_once_from_what_it_was(house: Any):
+    table, made = accounts.AccountStore(house.database), await house.account()
+    await house.account(name="taken")
+    after = dataclasses.replace(made, name="store", config={"url": "https://two.test/", "b": "1"})
+    assert await table.change(made, after)
+    assert not await table.change(made, dataclasses.replace(made, name="late"))
+    assert not await table.change(dataclasses.replace(after, tenant=fakes.BETA), dataclasses.replace(after, name="x"))
+    assert (await table.find(made.id)).account == after
+    with pytest.raises(errors.Rejected, match="conflict"):
+        await table.change(after, dataclasses.replace(after, name="taken"))
 
 
 async def test_a_retired_secret_is_forgotten(house: Any):
     made = await house.room.accounts.create("acme", "webhook", "shop", config={"url": "https://example.test/"})
-    plain = made.secret.secret.reveal().encode()
+    new = made.secrets[ports.SecretKind.SIGNING]
+    plain = new.secret.reveal().encode()
     (sealed,) = await house.rows("select sealed from channels.account_secret")
     assert plain not in bytes(sealed[0])
-    await house.room.accounts.retire_secret("acme", made.account.id, made.secret.id)
+    await house.room.accounts.retire_secret("acme", made.account.id, new.id)
     assert await house.rows("select sealed from channels.account_secret") == [(None,)]
 
 
@@ -220,13 +251,15 @@ async def test_no_tenant_sees_or_writes_another_ones_rows(house: Any, table: str
     command = fakes.command(account=terminal.id, channel="terminal")
     await store.claim(command, holder="p", sending=True)
     await store.finish(command, Outcome(State.SENT, 1, 0), holder="p", receipt=None, numbered=True)
-    await messages.MessageStore(house.database).add(terminal, *suites.complete(terminal, fakes.message()))
+    unknown = kept([ports.UnknownEvent("u", "call", b"")], fakes.NOW)
+    await messages.MessageStore(house.database).add(terminal, *suites.complete(terminal, fakes.message()), unknown)
     seen = {
         "account": "select tenant from channels.account",
         "account_secret": "select tenant from channels.account_secret",
         "message": "select tenant from channels.message",
         "command": "select tenant from channels.command",
         "reply_position": "select tenant from channels.reply_position",
+        "unknown_event": "select tenant from channels.unknown_event",
     }[table]
     assert await house.rows(seen) == [("acme",)]
     assert await house.rows(seen, tenant="beta") == []

@@ -11,6 +11,7 @@ from penstock.channels import ports, registry
 from penstock.channels.model import account as account_model
 from penstock.channels.model import command as command_model
 from penstock.channels.model import event
+from penstock.channels.model import unknown as unknown_model
 from penstock.channels.service import directory
 from penstock.channels.store import accounts, commands, messages
 from penstock.messages.v1 import message_pb2, outbound_pb2
@@ -21,7 +22,10 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ALL = outbound_pb2.Capabilities(reply=True, thread=True, edit=True, deletion=True, reaction=True, attachment=True)
 REGISTRY = registry.parse(
     '[webhook]\ntitle = "Webhook"\naliases = ["hook"]\n[webhook.config.url]\nmeaning = "where"\nrequired = false\n'
-    '[terminal]\ntitle = "Terminal"\n'
+    '[webhook.secret.signing]\nmeaning = "signs"\nmade = true\n'
+    '[terminal]\ntitle = "Terminal"\n[terminal.secret.signing]\nmeaning = "signs"\nmade = true\n'
+    '[calling]\ntitle = "Calls with a token"\n[calling.secret.signing]\nmeaning = "signs"\nmade = true\n'
+    '[calling.secret.token]\nmeaning = "the bot\'s token"\nmade = false\n'
 )
 
 
@@ -137,13 +141,21 @@ class MessageTable:
 
     rows: dict[tuple[str, str, str], bytes] = dataclasses.field(default_factory=dict)
     outbox: list[spine_ports.Outgoing] = dataclasses.field(default_factory=list)
+    unknown: dict[tuple[str, str, str], unknown_model.Kept] = dataclasses.field(default_factory=dict)
     failing: Exception | None = None
 
     async def add(
-        self, account: ports.Account, events: Sequence[event.Event], outgoing: Sequence[spine_ports.Outgoing]
+        self,
+        account: ports.Account,
+        events: Sequence[event.Event],
+        outgoing: Sequence[spine_ports.Outgoing],
+        unknown: Sequence[unknown_model.Kept] = (),
     ) -> messages.Recorded:
         if self.failing:
             raise self.failing
+        known = len(self.unknown)
+        for kept in unknown:
+            self.unknown.setdefault((account.tenant, account.id, kept.event_id), kept)
         new, changed = set(), set()
         for one, out in zip(events, outgoing, strict=True):
             key = (account.tenant, account.id, one.message.event_id)
@@ -153,7 +165,15 @@ class MessageTable:
                 new.add(key[2])
             elif self.rows[key] != one.body_hash:
                 changed.add(key[2])
-        return messages.Recorded(frozenset(new), frozenset(changed))
+        return messages.Recorded(frozenset(new), frozenset(changed), len(self.unknown) - known)
+
+    async def latest(self, tenant: ids.TenantId, account: str, limit: int) -> list[tuple[str, unknown_model.Kept]]:
+        found = [(key[1], dataclasses.replace(one, body=b"")) for key, one in self.unknown.items() if key[0] == tenant]
+        found.sort(key=lambda each: (each[1].received_at, each[0], each[1].event_id), reverse=True)
+        return [each for each in found if account in ("", each[0])][:limit]
+
+    async def find(self, tenant: ids.TenantId, account: str, event_id: str) -> unknown_model.Kept | None:
+        return self.unknown.get((tenant, account, event_id))
 
 
 @dataclasses.dataclass
@@ -280,11 +300,11 @@ class AccountTable:
         found = self.rows.get(account)
         return accounts.FoundAccount(found, self.secrets[account][::-1]) if found else None
 
-    async def insert(self, account: ports.Account, secret: account_model.SealedSecret) -> None:
+    async def insert(self, account: ports.Account, secrets: Sequence[account_model.SealedSecret]) -> None:
         if any(one.tenant == account.tenant and one.name == account.name for one in self.rows.values()):
             raise errors.Rejected("conflict", "exists already", status=409)
         self.rows[account.id] = account
-        self.secrets[account.id] = [secret]
+        self.secrets[account.id] = list(secrets)
 
     async def list(self, tenant: ids.TenantId) -> list[account_model.AccountDetails]:
         return [await self._details(one) for one in self.rows.values() if one.tenant == tenant]
@@ -294,12 +314,12 @@ class AccountTable:
         return await self._details(found) if found and found.tenant == tenant else None
 
     async def _details(self, found: ports.Account) -> account_model.AccountDetails:
-        secrets = [account_model.SecretDetails(s.id, NOW, None) for s in self.secrets[found.id]]
+        secrets = [account_model.SecretDetails(s.id, s.kind, NOW, None) for s in self.secrets[found.id]]
         return account_model.AccountDetails(found, NOW, NOW if found.disabled else None, secrets)
 
     async def add_secret(self, tenant: ids.TenantId, account: str, secret: account_model.SealedSecret) -> bool:
         live = self.secrets[account]
-        if len(live) >= account_model.LIVE_SECRETS:
+        if sum(one.kind == secret.kind for one in live) >= account_model.LIVE_SECRETS:
             return False
         live.append(secret)
         return True
@@ -315,6 +335,14 @@ class AccountTable:
         if found is None or found.tenant != tenant:
             return False
         self.rows[account] = dataclasses.replace(found, disabled=disabled)
+        return True
+
+    async def change(self, before: ports.Account, after: ports.Account) -> bool:
+        if any(o.tenant == after.tenant and o.name == after.name and o.id != after.id for o in self.rows.values()):
+            raise errors.Rejected("conflict", "exists already", status=409)
+        if self.rows.get(before.id) != before:
+            return False
+        self.rows[before.id] = after
         return True
 
 

@@ -1,6 +1,7 @@
 """Ids and secrets of accounts: how they are made, and what is refused."""
 
 import base64
+import re
 
 import pytest
 
@@ -21,11 +22,11 @@ def test_other_forms_are_no_ids(text: str):
     assert not account.is_account_id(text)
 
 
-def test_secrets_are_standard_webhooks_secrets_of_32_bytes():
-    text = account.new_secret().reveal()
-    assert text.startswith("whsec_")
-    assert len(base64.b64decode(text.removeprefix("whsec_"))) == 32
-    assert account.checked_secret(settings.Secret(text)).reveal() == text
+def test_secrets_are_standard_webhooks_secrets_of_33_bytes_that_any_platform_takes():
+    for text in {account.new_secret().reveal() for _ in range(100)}:
+        assert re.fullmatch(r"whsec_[A-Za-z0-9]{44}", text)
+        assert len(base64.b64decode(text.removeprefix("whsec_"))) == 33
+        assert account.checked_secret(settings.Secret(text)).reveal() == text
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from penstock.base import errors
-from penstock.channels import registry, settings, wiring
+from penstock.channels import ports, registry, settings, wiring
 
 SLACK = """
 [slack]
@@ -12,7 +12,14 @@ aliases = ["slack-events"]
 [slack.config.team]
 meaning = "The team."
 required = false
+[slack.secret.signing]
+meaning = "The app's signing secret."
+made = false
+[slack.secret.token]
+meaning = "The bot's token."
+made = false
 """
+SIGNING = "[{0}.secret.signing]\nmeaning = 'x'\nmade = true\n"
 
 
 def test_every_shipped_channel_is_in_the_registry_and_every_entry_has_an_adapter():
@@ -51,9 +58,24 @@ def test_an_unknown_channel_is_refused_with_the_known_ones():
         ("[a]\ntitle = 'x'\n[a.config.url]\nmeaning = 'x'\nsecret = true", "secret"),
         ("a = 1", "a must be a table"),
         ("[a", "TOML"),
-        ("[a]\ntitle = 'x'\naliases = ['b']\n[b]\ntitle = 'y'", "'b' names both a and b"),
-        ("[a]\ntitle = 'x'\naliases = ['c']\n[b]\ntitle = 'y'\naliases = ['c']", "'c' names both a and b"),
-        ("[a]\ntitle = 'x'\naliases = ['a']", "'a' names both a and a"),
+        (
+            f"[a]\ntitle = 'x'\naliases = ['b']\n{SIGNING.format('a')}[b]\ntitle = 'y'\n{SIGNING.format('b')}",
+            "both a and b",
+        ),
+        (
+            (
+                f"[a]\ntitle = 'x'\naliases = ['c']\n{SIGNING.format('a')}"
+                f"[b]\ntitle = 'y'\naliases = ['c']\n{SIGNING.format('b')}"
+            ),
+            "'c' names both a and b",
+        ),
+        (f"[a]\ntitle = 'x'\naliases = ['a']\n{SIGNING.format('a')}", "'a' names both a and a"),
+        ("[a]\ntitle = 'x'", "a.secret.signing is missing"),
+        ("[a]\ntitle = 'x'\n[a.secret.token]\nmeaning = 'x'\nmade = false", "a.secret.signing is missing"),
+        ("[a]\ntitle = 'x'\n[a.secret.password]\nmeaning = 'x'\nmade = false", "password"),
+        ("[a]\ntitle = 'x'\n[a.secret.signing]\nmade = true", "a.secret.signing must have a meaning"),
+        ("[a]\ntitle = 'x'\n[a.secret.signing]\nmeaning = 'x'", "a.secret.signing must have a meaning"),
+        ("[a]\ntitle = 'x'\n[a.secret.signing]\nmeaning = 'x'\nmade = 1", "a.secret.signing must have a meaning"),
         ("[a]\ntitle = 'x'\n[a]\ntitle = 'y'", "TOML"),
     ],
 )
@@ -83,3 +105,11 @@ def test_optional_fields_may_be_left_out_and_required_ones_not():
     registry.parse(SLACK).find("slack").check_fields({})
     with pytest.raises(errors.Rejected, match=r"config\.url"):
         registry.load().find("webhook").check_fields({})
+
+
+def test_a_channel_says_which_secrets_its_accounts_have():
+    slack = registry.parse(SLACK).find("slack")
+    assert [(field.kind, field.made) for field in slack.secrets] == [("signing", False), ("token", False)]
+    assert slack.secret(ports.SecretKind.TOKEN).meaning == "The bot's token."
+    with pytest.raises(errors.Rejected, match="webhook has no use for a token secret"):
+        registry.load().find("webhook").secret(ports.SecretKind.TOKEN)

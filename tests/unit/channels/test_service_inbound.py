@@ -183,3 +183,33 @@ async def test_one_unstorable_event_refuses_the_whole_request(house: House, bad:
     with pytest.raises(errors.Rejected, match="event_id"):
         await house.receive()
     assert not house.table.rows
+
+
+def unknown(event_id: str = "u1", kind: str = "call.started", body: bytes = b"{}") -> ports.UnknownEvent:
+    return ports.UnknownEvent(event_id, kind, body)
+
+
+async def test_an_event_of_an_unknown_kind_is_kept_with_the_messages_of_its_request_and_counted_once(house: House):
+    before = count("penstock_inbound_unknown_total", channel="webhook")
+    house.platform.reading = ports.Reading([fakes.message()], unknown=[unknown(), unknown(), unknown("u2")])
+    for _ in range(2):
+        assert await house.receive() == ports.Answer()
+    assert [key[2] for key in house.table.unknown] == ["u1", "u2"]
+    assert len(house.table.outbox) == 1
+    assert count("penstock_inbound_unknown_total", channel="webhook") == before + 2
+
+
+async def test_what_is_of_no_interest_is_counted_and_kept_nowhere(house: House):
+    before = count("penstock_inbound_ignored_total", channel="webhook")
+    house.platform.reading = ports.Reading(ignored=["typing"])
+    await house.receive()
+    assert (house.table.unknown, house.table.rows) == ({}, {})
+    assert count("penstock_inbound_ignored_total", channel="webhook") == before + 1
+
+
+async def test_an_unknown_event_that_cannot_be_stored_is_not_answered_with_success(house: House):
+    house.platform.reading = ports.Reading(unknown=[unknown()])
+    house.table.failing = errors.Unavailable("database_away", "away")
+    with pytest.raises(errors.Unavailable):
+        await house.receive()
+    assert not house.table.unknown

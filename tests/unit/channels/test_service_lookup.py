@@ -23,7 +23,9 @@ class House:
     def add(self, account: ports.Account, *secrets: str) -> None:
         self.table.rows[account.id] = account
         self.table.secrets[account.id] = [
-            model.SealedSecret(str(n), f"{account.tenant} channel-secret {account.id}/{n}|{text}".encode())
+            model.SealedSecret(
+                str(n), ports.SecretKind.SIGNING, f"{account.tenant} channel-secret {account.id}/{n}|{text}".encode()
+            )
             for n, text in enumerate(secrets)
         ]
 
@@ -187,3 +189,20 @@ async def test_a_change_made_while_somebody_looks_is_not_overwritten_by_what_the
     gate.set()
     assert (await early)[0].disabled is False
     assert (await house.find())[0].disabled is True
+
+
+async def test_everything_is_looked_for_again_when_changes_may_have_been_missed(house: House):
+    """Also what is being looked for at that moment: it may have been read before the change."""
+    house.add(fakes.account(letter="b"), "whsec_b")
+    await house.find()
+    with pytest.raises(errors.Rejected):
+        await house.find("c")
+    reading = asyncio.create_task(house.find("b"))
+    await asyncio.sleep(0)
+    house.lookup.forget_all()
+    await reading
+    looks = house.table.looks
+    house.add(fakes.account(letter="c"), "whsec_c")
+    for letter in "abc":
+        await house.find(letter)
+    assert house.table.looks == looks + 3

@@ -109,6 +109,27 @@ class DropsSilently(Fake):
         return dataclasses.replace(super().read(request, account), ignored=())
 
 
+class ForgetsTheUnknown(Fake):
+    def read(self, request, account):
+        reading = super().read(request, account)
+        return dataclasses.replace(
+            reading, ignored=[one.kind for one in reading.unknown] or reading.ignored, unknown=()
+        )
+
+
+class CutsTheUnknown(Fake):
+    def read(self, request, account):
+        reading = super().read(request, account)
+        return dataclasses.replace(reading, unknown=[dataclasses.replace(one, body=b"{}") for one in reading.unknown])
+
+
+class KeepsEverything(Fake):
+    def read(self, request, account):
+        reading = super().read(request, account)
+        kept = [ports.UnknownEvent(kind, kind, request.body) for kind in reading.ignored]
+        return dataclasses.replace(reading, unknown=[*reading.unknown, *kept])
+
+
 class CrashesOnBadBodies(Fake):
     def read(self, request, account):
         request.body.decode("utf-8")
@@ -222,7 +243,10 @@ class ClosesOnce(Fake):
         (ForgetsTheText, "reads_plain_messages"),
         (CollapsesEdits, "gives_each_event_its_own_id"),
         (InventsIds, "keeps_event_id_when_delivered_again"),
-        (DropsSilently, "ignores_what_it_does_not_know"),
+        (DropsSilently, "names_what_is_uninteresting"),
+        (ForgetsTheUnknown, "keeps_what_it_does_not_know"),
+        (CutsTheUnknown, "keeps_what_it_does_not_know"),
+        (KeepsEverything, "names_what_is_uninteresting"),
         (CrashesOnBadBodies, "refuses_malformed_bodies"),
         (ReadsHalf, "refuses_every_truncation"),
         (TakesAnyType, "refuses_wrong_content_type"),

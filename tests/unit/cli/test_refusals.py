@@ -21,6 +21,15 @@ from tests.unit.cli import calling
         (["quarantine", "redrive", "ID", "-t", "acme", "--body", "/no/such/file"], "--body"),
         (["account", "create", "shop", "-t", "acme", "--set", "url"], "--set"),
         (["account", "create", "shop", "-t", "acme", "--set", "=x"], "--set"),
+        (["account", "create", "shop", "-t", "acme", "--secret", "token=hush-hush"], "--secret"),
+        (["account", "create", "shop", "-t", "acme", "--secret", "password=-"], "--secret"),
+        (["account", "create", "shop", "-t", "acme", "--secret", "token=-", "--secret", "signing=-"], "--secret"),
+        (["account", "create", "shop", "-t", "acme", "--secret", "token=@/no/such/file"], "--secret"),
+        (["account", "create", "shop", "-t", "acme", "--secret", "token=env:NO_SUCH_VARIABLE"], "--secret"),
+        (["account", "secret", "add", "acc-1", "-t", "acme", "--from", "hush-hush"], "--from"),
+        (["account", "secret", "add", "acc-1", "-t", "acme", "--kind", "password"], "--kind"),
+        (["account", "set", "acc-1", "-t", "acme"], "fields"),
+        (["account", "set", "acc-1", "-t", "acme", "url"], "fields"),
         (["demo", "--conversations", "0"], "--conversations"),
         (["stream", "nosuch"], "nosuch"),
         (["stream", "diff", "--yes"], "--yes"),
@@ -35,6 +44,7 @@ def test_wrong_usage_is_named_and_is_exit_code_2(arguments, named):
     assert named in ended.err
     assert "Traceback" not in ended.err
     assert "\x1b" not in ended.err
+    assert "hush" not in ended.err
     as_json = calling.call(*arguments, "--json")
     assert (as_json.code, as_json.out) == (2, "")
     assert as_json.error["code"] in {"usage", "unknown_role"}

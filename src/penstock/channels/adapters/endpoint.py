@@ -23,7 +23,8 @@ class Endpoint:
     host: str
     port: int
     authority: str
-    target: str
+    target: str = dataclasses.field(repr=False)
+    """Path and query: some platforms want a token in there, so it is never shown."""
 
     def __str__(self) -> str:
         """Safe to log: no path, no query."""
@@ -31,40 +32,40 @@ class Endpoint:
 
 
 @functools.lru_cache(maxsize=4096)
-def parse(url: str) -> Endpoint:
-    """An endpoint from a URL. Raises Rejected, without the URL, unless it is one that we post to.
+def parse(url: str, field: str = "config.url") -> Endpoint:
+    """An endpoint from a URL. Raises Rejected naming `field`, without the URL, unless it is one that we post to.
 
     https anywhere; http to this machine only (`localhost` or a loopback address); no user, password or fragment.
     """
     if not _VISIBLE.fullmatch(url):
-        raise _refused("must be at most 2048 visible ASCII characters")
+        raise _refused(field, "must be at most 2048 visible ASCII characters")
     try:
         parts = urllib.parse.urlsplit(url)
         port = parts.port
     except ValueError:
-        raise _refused("is not a URL") from None
+        raise _refused(field, "is not a URL") from None
     if parts.scheme not in _PORTS or not parts.hostname:
-        raise _refused("must start with https://")
+        raise _refused(field, "must start with https://")
     if "@" in parts.netloc:
-        raise _refused("must not hold a user or a password")
+        raise _refused(field, "must not hold a user or a password")
     if "#" in url:
-        raise _refused("must not hold a fragment")
+        raise _refused(field, "must not hold a fragment")
     if port == 0:
-        raise _refused("must not have port 0")
-    host = _host(parts.hostname)
+        raise _refused(field, "must not have port 0")
+    host = _host(parts.hostname, field)
     if parts.scheme == "http" and not _is_this_machine(host):
-        raise _refused("must start with https://; http is for this machine only")
+        raise _refused(field, "must start with https://; http is for this machine only")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Endpoint(parts.scheme == "https", host, port or _PORTS[parts.scheme], parts.netloc.lower(), target)
 
 
-def _host(name: str) -> str:
+def _host(name: str, field: str) -> str:
     """A host name or an IP address, in lower case."""
     try:
         return str(ipaddress.ip_address(name))
     except ValueError:
         if len(name) > 253 or not _HOST.fullmatch(name):
-            raise _refused("must have a host name in ASCII (international names as xn--...)") from None
+            raise _refused(field, "must have a host name in ASCII (international names as xn--...)") from None
         return name
 
 
@@ -77,5 +78,5 @@ def _is_this_machine(host: str) -> bool:
         return False
 
 
-def _refused(rule: str) -> errors.Rejected:
-    return errors.Rejected("bad_config", f"config.url {rule}", field="config.url")
+def _refused(field: str, rule: str) -> errors.Rejected:
+    return errors.Rejected("bad_config", f"{field} {rule}", field=field)

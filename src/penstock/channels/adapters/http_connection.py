@@ -16,7 +16,7 @@ from penstock.base import errors
 from penstock.channels import ports
 
 BODY_BYTES: Final = 64 * 1024
-"""Bytes of an answer's body that are read; beyond them the connection is ended and the body dropped."""
+"""Bytes of an answer's body that are read unless told otherwise; beyond them the connection is ended, it is dropped."""
 
 HEAD_BYTES: Final = 64 * 1024
 """Bytes of an answer's head; beyond them the answer is nonsense."""
@@ -32,9 +32,10 @@ class Answer:
 
 
 class Connection(asyncio.Protocol):
-    """One connection. `used_s`: when it was last used, on the monotonic clock."""
+    """One connection. `used_s`: when it was last used, on the monotonic clock; `body_bytes`: see BODY_BYTES."""
 
-    def __init__(self) -> None:
+    def __init__(self, body_bytes: int = BODY_BYTES) -> None:
+        self._most_bytes = body_bytes
         self.used_s = time.monotonic()
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
@@ -123,7 +124,7 @@ class Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
         self._body_bytes += len(body)
-        if self._body_bytes > BODY_BYTES:
+        if self._body_bytes > self._most_bytes:
             self._end("", "")
         else:
             self._body.append(body)
@@ -141,7 +142,7 @@ class Connection(asyncio.Protocol):
             if self._status:
                 self._settle(Answer(self._status, self._headers))
             else:
-                hint = "The receiver may have taken it; the webhook-id of a resend is the same."
+                hint = "The receiver may have taken it."
                 waiting, self._waiting = self._waiting, None
                 if not waiting.done():
                     waiting.set_exception(ports.Ambiguous(code, detail, hint=hint))

@@ -63,17 +63,31 @@ class _Origin:
 class HttpPoster:
     """A pool of connections, by host and port. `timeout_s` bounds one post as a whole.
 
+    `answer_bytes`: a longer body of an answer is dropped, for platforms that answer with more than they are asked.
     `tls` is a context for tests and private authorities; the system's authorities are trusted by default.
     """
 
-    def __init__(self, *, timeout_s: float = 15.0, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        timeout_s: float = 15.0,
+        tls: ssl.SSLContext | None = None,
+        answer_bytes: int = http_connection.BODY_BYTES,
+    ) -> None:
         self._timeout_s = timeout_s
+        self._answer_bytes = answer_bytes
         self._tls = tls
         self._origins: dict[tuple[bool, str, int], _Origin] = {}
         self._sweep: asyncio.TimerHandle | None = None
 
     async def post(
         self, endpoint: endpoints.Endpoint, headers: Mapping[str, str], body: bytes
+    ) -> http_connection.Answer:
+        """Send one POST and return its answer; see `request`."""
+        return await self.request("POST", endpoint, headers, body)
+
+    async def request(
+        self, method: str, endpoint: endpoints.Endpoint, headers: Mapping[str, str], body: bytes
     ) -> http_connection.Answer:
         """Send one request and return its answer, whatever its status.
 
@@ -83,7 +97,9 @@ class HttpPoster:
         async with self._origin(endpoint, deadline_s) as origin:
             connection = origin.take() or await self._connect(endpoint, deadline_s)
             try:
-                return await connection.exchange(_encode(endpoint, headers, body), deadline_s - time.monotonic())
+                return await connection.exchange(
+                    _encode(method, endpoint, headers, body), deadline_s - time.monotonic()
+                )
             finally:
                 origin.keep(connection)
 
@@ -125,7 +141,7 @@ class HttpPoster:
         try:
             async with asyncio.timeout(max(0.0, min(CONNECT_S, deadline_s - time.monotonic()))):
                 _, connection = await loop.create_connection(
-                    http_connection.Connection, endpoint.host, endpoint.port, ssl=tls
+                    lambda: http_connection.Connection(self._answer_bytes), endpoint.host, endpoint.port, ssl=tls
                 )
         except ssl.SSLError:
             raise _unavailable("tls_failed", f"{endpoint} shows no certificate that we trust", 30.0) from None
@@ -158,12 +174,11 @@ async def _acquire(slots: asyncio.Semaphore, endpoint: endpoints.Endpoint, deadl
         raise _unavailable("too_many_sends", f"all {CONNECTIONS} connections to {endpoint} are busy", 1.0) from None
 
 
-def _encode(endpoint: endpoints.Endpoint, headers: Mapping[str, str], body: bytes) -> bytes:
-    # Values come from signatures, tokens and constants: none can hold a line break.
+def _encode(method: str, endpoint: endpoints.Endpoint, headers: Mapping[str, str], body: bytes) -> bytes:
+    # Method and values come from signatures, tokens and constants: none can hold a line break.
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    head = (
-        f"POST {endpoint.target} HTTP/1.1\r\nhost: {endpoint.authority}\r\n{lines}content-length: {len(body)}\r\n\r\n"
-    )
+    length = f"content-length: {len(body)}\r\n\r\n"
+    head = f"{method} {endpoint.target} HTTP/1.1\r\nhost: {endpoint.authority}\r\n{lines}{length}"
     return head.encode("ascii") + body
 
 

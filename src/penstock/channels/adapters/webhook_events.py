@@ -1,28 +1,24 @@
 """Reads the JSON events of the signed webhook, strictly where we know a field and patiently where we do not.
 
-The format is `docs/reference/webhook-channel.md`. Unknown fields are ignored and unknown types of event reported, so
-that a platform may grow; whatever breaks a rule is refused naming the field, and a request is never half read.
+The format is `docs/reference/webhook-channel.md`. Unknown fields are ignored and events of unknown types kept as they
+came, so that a platform may grow; whatever breaks a rule is refused naming the field, and a request is never half read.
 """
 
-import re
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
 from penstock.base import errors
 from penstock.channels import ports
-from penstock.channels.adapters import json_text, standard_webhooks, webhook_fields
+from penstock.channels.adapters import json_body, standard_webhooks, webhook_fields
 from penstock.messages.v1 import message_pb2
 
-BODY_BYTES: Final = 512 * 1024
+BODY_BYTES: Final = json_body.BODY_BYTES
 """Bytes of one request; the edge may allow less."""
 
-T = TypeVar("T")
-_JSON: Final = re.compile(r"application/(?:[a-z0-9.-]+\+)?json(?:;.*)?", re.IGNORECASE | re.DOTALL)
-_FAULT: Final = re.compile(r"(?P<rule>.*?)(?: - at `(?P<path>[^`]*)`(?: in `(?P<outer>[^`]*)`)?)?", re.DOTALL)
-_MISSING: Final = re.compile(r"Object missing required field `(\w+)`")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_SECOND: Final = 253402300799  # the end of the year 9999, where protobuf's Timestamp ends
 _SENDER_KINDS: Final = {
@@ -38,15 +34,15 @@ def read(request: ports.WebhookRequest) -> ports.Reading:
     An event without an id of its own has that of the delivery (`webhook-id`), which stays the same when the platform
     delivers again; in a batch of several, followed by a full stop and its index.
     """
-    body = _decode(request)
+    body = json_body.read(_body, request)
     messages: list[message_pb2.Message] = []
-    ignored: list[str] = []
+    unknown: list[tuple[int, webhook_fields.Event]] = []
     seen: set[str] = set()
     delivery = request.headers.get(standard_webhooks.ID, "")
     for index, (prefix, event) in enumerate(_events(body)):
         reader = _READERS.get(event.type)
         if reader is None:
-            ignored.append(event.type)
+            unknown.append((index, event))
             continue
         message = reader(event, f"{prefix}data")
         message.event_id = event.id or (
@@ -58,32 +54,24 @@ def read(request: ports.WebhookRequest) -> ports.Reading:
         seen.add(message.event_id)
         message.sent_at.seconds, message.sent_at.nanos = _moment(event, request, f"{prefix}timestamp")
         messages.append(message)
-    return ports.Reading(messages, ignored=ignored)
+    return ports.Reading(messages, unknown=_unknown(request, body, unknown) if unknown else ())
 
 
-def _decode(request: ports.WebhookRequest) -> webhook_fields.Body:
-    content_type = request.headers.get("content-type", "")
-    if content_type != "application/json" and not _JSON.fullmatch(content_type):
-        hint = "Send the header content-type: application/json."
-        raise errors.Rejected(
-            "wrong_content_type", "content-type must be JSON", hint=hint, status=415, field="content-type"
-        )
-    if len(request.body) > BODY_BYTES:
-        raise errors.Rejected("too_large", f"the body must be at most {BODY_BYTES} bytes", status=413, field="body")
-    try:
-        text = request.body.decode("utf-8")
-        body = _body.decode(text)
-    except RecursionError:
-        raise json_text.too_deep() from None
-    except msgspec.ValidationError as error:
-        raise _refusal(error, "") from None
-    except (UnicodeDecodeError, msgspec.DecodeError):
-        json_text.check_text(request.body)
-        raise errors.Rejected("bad_json", "the body is not valid JSON", field="body") from None
-    if json_text.is_suspicious(request.body):
-        json_text.check_text(request.body)
-    json_text.check_depth(request.body)
-    return body
+def _unknown(
+    request: ports.WebhookRequest, body: webhook_fields.Body, found: Sequence[tuple[int, webhook_fields.Event]]
+) -> list[ports.UnknownEvent]:
+    """Events of types that are not known, each as it stands in the body.
+
+    Nothing is refused about them: an id that is missing, or that another one has, is made of the event itself.
+    """
+    raw = [request.body] if body.events is None else [bytes(one) for one in _batch.decode(request.body).events]
+    kept: dict[str, ports.UnknownEvent] = {}
+    for index, event in found:
+        event_id = event.id or hashlib.sha256(raw[index]).hexdigest()
+        if event_id in kept:
+            event_id = f"{event_id}.{index}"
+        kept[event_id] = ports.UnknownEvent(event_id, event.type, raw[index])
+    return list(kept.values())
 
 
 def _events(body: webhook_fields.Body) -> list[tuple[str, webhook_fields.Event]]:
@@ -98,7 +86,7 @@ def _events(body: webhook_fields.Body) -> list[tuple[str, webhook_fields.Event]]
 
 
 def _created(event: webhook_fields.Event, path: str) -> message_pb2.Message:
-    data = _fields(_said, event.data, path)
+    data = json_body.fields(_said, event.data, path)
     message = _said_message(data)
     message.message_id = data.message_id
     if data.reply_to:
@@ -107,28 +95,28 @@ def _created(event: webhook_fields.Event, path: str) -> message_pb2.Message:
 
 
 def _edited(event: webhook_fields.Event, path: str) -> message_pb2.Message:
-    data = _fields(_said, event.data, path)
+    data = json_body.fields(_said, event.data, path)
     message = _said_message(data)
     message.relation.edit.message_id = data.message_id
     return message
 
 
 def _deleted(event: webhook_fields.Event, path: str) -> message_pb2.Message:
-    data = _fields(_change, event.data, path)
+    data = json_body.fields(_change, event.data, path)
     message = _message(data, data.sender)
     message.relation.deletion.message_id = data.message_id
     return message
 
 
 def _pinned(event: webhook_fields.Event, path: str) -> message_pb2.Message:
-    data = _fields(_change, event.data, path)
+    data = json_body.fields(_change, event.data, path)
     message = _message(data, data.sender)
     message.relation.pin.message_id = data.message_id
     return message
 
 
 def _reacted(event: webhook_fields.Event, path: str) -> message_pb2.Message:
-    data = _fields(_reaction, event.data, path)
+    data = json_body.fields(_reaction, event.data, path)
     message = _message(data, data.sender)
     added = event.type == "reaction.added"
     reaction = message.relation.reaction if added else message.relation.reaction_removed
@@ -170,25 +158,13 @@ def _moment(event: webhook_fields.Event, request: ports.WebhookRequest, path: st
     return seconds, nanos
 
 
-def _fields(decoder: "msgspec.json.Decoder[T]", data: msgspec.Raw, path: str) -> T:
-    try:
-        return decoder.decode(data)
-    except RecursionError:
-        raise json_text.too_deep() from None
-    except msgspec.DecodeError as error:  # ValidationError among them
-        raise _refusal(error, path) from None
+class _Batch(msgspec.Struct):
+    """A batch, event by event as it was written."""
+
+    events: list[msgspec.Raw]
 
 
-def _refusal(error: msgspec.DecodeError, prefix: str) -> errors.Rejected:
-    """The sentence of msgspec, which quotes types and lengths but no content, with the whole path of the field."""
-    match = _FAULT.fullmatch(str(error))
-    rule, inner = (match["rule"], match["outer"] or match["path"] or "") if match else ("is not valid", "")
-    path = (prefix + inner.removeprefix("$")).lstrip(".") or "body"
-    if missing := _MISSING.fullmatch(rule):
-        path, rule = f"{path}.{missing[1]}".removeprefix("body."), "is missing"
-    return errors.Rejected("bad_event", f"{path}: {rule[:1].lower()}{rule[1:200]}", field=path)
-
-
+_batch: Final = msgspec.json.Decoder(_Batch)
 _body: Final = msgspec.json.Decoder(webhook_fields.Body)
 _said: Final = msgspec.json.Decoder(webhook_fields.Said)
 _change: Final = msgspec.json.Decoder(webhook_fields.Change)

@@ -31,9 +31,9 @@ def complete(message: message_pb2.Message, account: ports.Account, received_at: 
 
     Raises Rejected `bad_event` naming the field when an id is missing or cannot be stored.
     """
-    _check(message.event_id, "event_id", least=1)
-    _check(message.conversation, "conversation", least=1)
-    _check(message.sender.id, "sender.id", least=0)
+    check_id(message.event_id, "event_id")
+    check_id(message.conversation, "conversation")
+    check_id(message.sender.id, "sender.id", least=0)
     message.tenant, message.channel, message.account = account.tenant, account.channel, account.id
     message.ClearField("received_at")
     fingerprint = hashlib.sha256(message.SerializeToString(deterministic=True)).digest()
@@ -42,7 +42,8 @@ def complete(message: message_pb2.Message, account: ports.Account, received_at: 
     return Event(message, fingerprint, received_at)
 
 
-def _check(value: str, field: str, *, least: int) -> None:
+def check_id(value: str, field: str, *, least: int = 1) -> None:
+    """Raise Rejected `bad_event` unless it can stand in a key."""
     if not least <= len(value.encode()) <= ID_BYTES or "\0" in value:
         raise errors.Rejected(
             "bad_event", f"{field} must be {least}-{ID_BYTES} bytes of UTF-8 without NUL", field=field

@@ -7,16 +7,15 @@ after message and outbox row are committed together; an event that comes again i
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 from penstock.base import context as contexts
 from penstock.base import errors, telemetry
 from penstock.channels import errors as channel_errors
 from penstock.channels import ports
-from penstock.channels.model import event
+from penstock.channels.model import event, unknown
 from penstock.channels.service import directory, stores
-from penstock.messages.v1 import message_pb2
 from penstock.spine import route
 
 _log = telemetry.logger("channels.inbound")
@@ -37,8 +36,15 @@ duplicates = telemetry.counter(
 ignored = telemetry.counter(
     "penstock_inbound_ignored_total",
     labels=("channel",),
-    meaning="Verified events of kinds that carry no message.",
+    meaning="Verified events of kinds that are known to carry no message.",
     remedy="Most of the traffic: subscribe to fewer kinds of event at the platform.",
+)
+unknown_kinds = telemetry.counter(
+    "penstock_inbound_unknown_total",
+    labels=("channel",),
+    meaning="Verified events of kinds that this build does not know, each kept once, as it came.",
+    remedy="'penstock account unknown ls' lists them: a platform has begun to send something new. Subscribe to fewer "
+    "kinds of event, or report the kind with the adapter's name.",
 )
 refused = telemetry.counter(
     "penstock_inbound_refused_total",
@@ -91,10 +97,12 @@ class Inbound:
         """
         begun = time.perf_counter()
         try:
+            # Also of what is refused: its log lines, here and at the edge, say whose account it was for.
+            context = contexts.from_lowered(caller.account.tenant, request.headers)
+            telemetry.bind(context)
             await self._where.believe(caller.channel, caller.account, caller.credentials, request)
             if not self._intake_open():
                 raise channel_errors.intake_closed()
-            context = contexts.from_lowered(caller.account.tenant, request.headers)
             if not telemetry.tracing():
                 return await self._take(context, caller, request)
             names = {"channel": caller.account.channel, "account": caller.account.id}
@@ -110,28 +118,34 @@ class Inbound:
         reading = caller.channel.read(request, caller.account)
         if reading.ignored:
             ignored.labels(caller.account.channel).inc(len(reading.ignored))
-        if reading.messages:
-            await self._store(context, caller.account, reading.messages, request)
+        if reading.messages or reading.unknown:
+            await self._store(context, caller.account, reading, request)
         return reading.answer
 
     async def _store(
         self,
         context: contexts.Context,
         account: ports.Account,
-        messages: Sequence[message_pb2.Message],
+        reading: ports.Reading,
         request: ports.WebhookRequest,
     ) -> None:
-        complete = [event.complete(message, account, request.received_at) for message in messages]
+        complete = [event.complete(message, account, request.received_at) for message in reading.messages]
         events = event.distinct(complete) if len(complete) > 1 else complete
         outgoing = [route.INBOUND.encode(context, e.message) for e in events]
-        recorded = await self._messages.add(account, events, outgoing)
+        kept = unknown.kept(reading.unknown, request.received_at) if reading.unknown else ()
+        if telemetry.tracing():
+            with telemetry.span("message store", context, channel=account.channel, events=len(events)):
+                recorded = await self._messages.add(account, events, outgoing, kept)
+        else:
+            recorded = await self._messages.add(account, events, outgoing, kept)
+        if recorded.unknown:
+            unknown_kinds.labels(account.channel).inc(recorded.unknown)
         _received(account.channel).inc(len(recorded.new))
         if repeated := len(complete) - len(recorded.new) - len(recorded.changed):
             duplicates.labels(account.channel, "same").inc(repeated)
         if recorded.changed:
             duplicates.labels(account.channel, "changed").inc(len(recorded.changed))
-            with telemetry.bound(context):
-                _log.warning("event id reused", channel=account.channel, account=account.id)
+            _log.warning("event id reused", channel=account.channel, account=account.id)
 
 
 _received: Final = functools.cache(received.labels)

@@ -11,7 +11,7 @@ import dataclasses
 from typing import Final
 
 from penstock.base import clock as clocks
-from penstock.base import errors, settings
+from penstock.base import errors, settings, telemetry
 from penstock.channels import errors as channel_errors
 from penstock.channels import ports, registry
 from penstock.channels.model import account as model
@@ -25,6 +25,16 @@ KNOWN: Final = 10_000
 MISSING: Final = 1_000
 UNKNOWN_AT_ONCE: Final = 3
 UNKNOWN_WAITING: Final = 300
+
+
+looked = telemetry.counter(
+    "penstock_account_lookups_total",
+    labels=("outcome",),
+    meaning="Looks at the tables for an account that was not known, or not fresh, here: found, missing, busy (refused, "
+    "because too many unknown ones are looked for), failed.",
+    remedy="missing or busy in numbers: somebody tries made-up ids; block them in front. failed: Postgres is away, or "
+    "a secret does not open (the answer's code says which).",
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -71,12 +81,19 @@ class AccountLookup:
         self._missing.pop(account, None)
         self._loading.pop(account, None)
 
+    def forget_all(self) -> None:
+        """Look again for each: some changes may not have been heard of."""
+        self._known.clear()
+        self._missing.clear()
+        self._loading.clear()
+
     async def _refreshed(self, account: str) -> _Entry | None:
         if self._missing.get(account, 0.0) > self._clock.monotonic():
             return None
         task = self._loading.get(account)
         if task is None:
             if len(self._loading) >= UNKNOWN_WAITING and account not in self._known:
+                looked.labels("busy").inc()
                 raise errors.Unavailable("lookups_busy", "too many unknown accounts are being looked for", after_s=1.0)
             task = self._loading[account] = asyncio.create_task(self._load(account), name="account lookup")
             task.add_done_callback(_heard)
@@ -84,6 +101,15 @@ class AccountLookup:
         return await asyncio.shield(task)
 
     async def _load(self, account: str) -> _Entry | None:
+        outcome = "failed"
+        try:
+            entry = await self._looked_up(account)
+            outcome = "missing" if entry is None else "found"
+            return entry
+        finally:
+            looked.labels(outcome).inc()
+
+    async def _looked_up(self, account: str) -> _Entry | None:
         until = self._clock.monotonic() + self._fresh_s
         try:
             if account in self._known:
@@ -113,8 +139,11 @@ class AccountLookup:
 
     async def _opened(self, found: accounts.FoundAccount, until: float) -> _Entry:
         account = dataclasses.replace(found.account, channel=self._channels.resolve(found.account.channel))
-        secrets = [await self._open(account, secret) for secret in found.secrets]
-        return _Entry(account, ports.Credentials(tuple(secrets)), until)
+        live: dict[ports.SecretKind, list[settings.Secret]] = {kind: [] for kind in ports.SecretKind}
+        for secret in found.secrets:
+            live[secret.kind].append(await self._open(account, secret))
+        credentials = ports.Credentials(tuple(live[ports.SecretKind.SIGNING]), tuple(live[ports.SecretKind.TOKEN]))
+        return _Entry(account, credentials, until)
 
     async def _open(self, account: ports.Account, secret: model.SealedSecret) -> settings.Secret:
         try:

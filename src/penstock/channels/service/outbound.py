@@ -158,7 +158,9 @@ class Outbound:
         """Ask the platform once. Whatever happens, how it ended is known to this process afterwards."""
         answer: ports.Sent | errors.PenstockError
         try:
-            with telemetry.span("channel send", context, "client", channel=way.account.channel, account=way.account.id):
+            names = {"channel": way.account.channel, "account": way.account.id}
+            # Bound, so that an adapter may tell its platform where in the trace it is.
+            with telemetry.span("channel send", context, "client", **names) as inner, telemetry.bound(inner):
                 # The adapter keeps the deadline and knows what its end means; this one is for an adapter that hangs.
                 async with asyncio.timeout(self._limits.send_deadline_s * 1.25):
                     answer = await way.channel.send(way.account, way.credentials, way.asked)

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from penstock.base import ids
 from penstock.channels import ports
-from penstock.channels.model import account, command, event
+from penstock.channels.model import account, command, event, unknown
 from penstock.channels.store import accounts, commands, messages
 from penstock.messages.v1 import outbound_pb2
 from penstock.spine import ports as spine_ports
@@ -22,7 +22,7 @@ class FindsAccounts(Protocol):
 class KeepsAccounts(FindsAccounts, Protocol):
     """See `store.accounts.AccountStore`."""
 
-    async def insert(self, account: ports.Account, secret: account.SealedSecret) -> None:
+    async def insert(self, account: ports.Account, secrets: Sequence[account.SealedSecret]) -> None:
         """Write a new account; Rejected `conflict` when its name is taken."""
         ...
 
@@ -35,7 +35,7 @@ class KeepsAccounts(FindsAccounts, Protocol):
         ...
 
     async def add_secret(self, tenant: ids.TenantId, account: str, secret: account.SealedSecret) -> bool:
-        """False when two are live."""
+        """False when two of its kind are live."""
         ...
 
     async def retire_secret(self, tenant: ids.TenantId, account: str, secret: str) -> bool:
@@ -46,14 +46,34 @@ class KeepsAccounts(FindsAccounts, Protocol):
         """False when there is no such account."""
         ...
 
+    async def change(self, before: ports.Account, after: ports.Account) -> bool:
+        """Another name and configuration; False when it is not as it was `before` any more."""
+        ...
+
 
 class KeepsMessages(Protocol):
     """See `store.messages.MessageStore`."""
 
     async def add(
-        self, account: ports.Account, events: Sequence[event.Event], outgoing: Sequence[spine_ports.Outgoing]
+        self,
+        account: ports.Account,
+        events: Sequence[event.Event],
+        outgoing: Sequence[spine_ports.Outgoing],
+        unknown: Sequence[unknown.Kept] = (),
     ) -> messages.Recorded:
-        """Store the events that are new and what publishes them, all or nothing."""
+        """Store the events that are new, what publishes them, and those of unknown kinds, all or nothing."""
+        ...
+
+
+class ReadsUnknown(Protocol):
+    """See `store.unknown.UnknownStore`."""
+
+    async def latest(self, tenant: ids.TenantId, account: str, limit: int) -> Sequence[tuple[str, unknown.Kept]]:
+        """Accounts and their latest unknown events, without bodies, newest first."""
+        ...
+
+    async def find(self, tenant: ids.TenantId, account: str, event_id: str) -> unknown.Kept | None:
+        """One with its body."""
         ...
 
 

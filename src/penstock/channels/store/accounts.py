@@ -9,21 +9,24 @@ from typing import Any
 from penstock.base import ids
 from penstock.channels import ports
 from penstock.channels.model import account as model
-from penstock.database import pool
+from penstock.database import changes, pool
 
 _COLUMNS = "tenant, id, channel, name, config, created_at, disabled_at"
 _ONE = f"select {_COLUMNS} from channels.account where tenant = %s and id = %s"  # noqa: S608 - our own words
 _ALL = f"select {_COLUMNS} from channels.account where tenant = %s order by name, id"  # noqa: S608 - our own words
 _SECRETS = """
-select account, id, created_at, retired_at from channels.account_secret
+select account, id, kind, created_at, retired_at from channels.account_secret
 where tenant = %s and (%s = '' or account = %s) order by created_at desc, id desc"""
 _SEALED = """
-select id, sealed from channels.account_secret
-where tenant = %s and account = %s and retired_at is null order by created_at desc, id desc limit 2"""
+select id, kind, sealed from channels.account_secret
+where tenant = %s and account = %s and retired_at is null order by created_at desc, id desc"""
+_FIRST_SECRET = """
+insert into channels.account_secret (tenant, account, id, kind, sealed) values (%s, %s, %s, %s, %s)"""
 _ADD_SECRET = """
-insert into channels.account_secret (tenant, account, id, sealed)
-select tenant, id, %s::text, %s::bytea from channels.account where tenant = %s and id = %s and 2 > (
-    select count(*) from channels.account_secret where tenant = %s and account = %s and retired_at is null)"""
+insert into channels.account_secret (tenant, account, id, kind, sealed)
+select tenant, id, %s::text, %s::text, %s::bytea from channels.account where tenant = %s and id = %s and 2 > (
+    select count(*) from channels.account_secret
+    where tenant = %s and account = %s and kind = %s and retired_at is null)"""
 _RETIRE_SECRET = """
 update channels.account_secret set retired_at = now(), sealed = null
 where tenant = %s and account = %s and id = %s and retired_at is null"""
@@ -58,24 +61,24 @@ class AccountStore:
             sealed = await transaction.fetch_all(_SEALED, (tenant, account))
         if found is None:
             return None
-        return FoundAccount(_account(found), [model.SealedSecret(id, bytes(raw)) for id, raw in sealed])
+        secrets = [model.SealedSecret(id, ports.SecretKind(kind), bytes(raw)) for id, kind, raw in sealed]
+        return FoundAccount(_account(found), secrets)
 
-    async def insert(self, account: ports.Account, secret: model.SealedSecret) -> None:
-        """Write a new account with its first secret. Raises Rejected `conflict` when its tenant has that name."""
+    async def insert(self, account: ports.Account, secrets: Sequence[model.SealedSecret]) -> None:
+        """Write a new account with its first secrets. Raises Rejected `conflict` when its tenant has that name."""
         tenant, id = account.tenant, account.id
         async with self._database.transaction("channels", [tenant]) as transaction:
             await transaction.execute(
                 "insert into channels.account (tenant, id, channel, name, config) values (%s, %s, %s, %s, %s::jsonb)",
-                (tenant, id, account.channel, account.name, json.dumps(dict(account.config))),
+                (tenant, id, account.channel, account.name, _json(account)),
             )
             await transaction.execute(
                 "insert into channels.account_directory (id, tenant, channel) values (%s, %s, %s)",
                 (id, tenant, account.channel),
             )
-            await transaction.execute(
-                "insert into channels.account_secret (tenant, account, id, sealed) values (%s, %s, %s, %s)",
-                (tenant, id, secret.id, secret.bytes),
-            )
+            for secret in secrets:
+                transaction.send(_FIRST_SECRET, (tenant, id, secret.id, secret.kind.value, secret.bytes))
+            changes.tell(transaction, changes.ACCOUNT, id)
 
     async def list(self, tenant: ids.TenantId) -> list[model.AccountDetails]:
         """A tenant's accounts, by name."""
@@ -92,24 +95,30 @@ class AccountStore:
         return _details(row, secrets) if row else None
 
     async def add_secret(self, tenant: ids.TenantId, account: str, secret: model.SealedSecret) -> bool:
-        """Add a live secret; False when two are live already.
+        """Add a live secret; False when two of its kind are live already.
 
         The account's row is locked first, in a statement of its own, so that the count sees what others committed.
         """
+        kind = secret.kind.value
         async with self._database.transaction("channels", [tenant]) as transaction:
             await transaction.fetch_one(
                 "select 1 from channels.account where tenant = %s and id = %s for update", (tenant, account)
             )
             added = await transaction.execute(
                 _ADD_SECRET,
-                (secret.id, secret.bytes, tenant, account, tenant, account),
+                (secret.id, kind, secret.bytes, tenant, account, tenant, account, kind),
             )
+            if added:
+                changes.tell(transaction, changes.ACCOUNT, account)
         return added == 1
 
     async def retire_secret(self, tenant: ids.TenantId, account: str, secret: str) -> bool:
         """Retire a live secret and forget it; False when there is none of that id."""
         async with self._database.transaction("channels", [tenant]) as transaction:
-            return await transaction.execute(_RETIRE_SECRET, (tenant, account, secret)) == 1
+            retired = await transaction.execute(_RETIRE_SECRET, (tenant, account, secret))
+            if retired:
+                changes.tell(transaction, changes.ACCOUNT, account)
+        return retired == 1
 
     async def set_disabled(self, tenant: ids.TenantId, account: str, *, disabled: bool) -> bool:
         """Disable or enable; False when there is no such account. Disabling twice keeps the first time."""
@@ -119,7 +128,28 @@ class AccountStore:
                 " where tenant = %s and id = %s",
                 (disabled, tenant, account),
             )
+            if changed:
+                changes.tell(transaction, changes.ACCOUNT, account)
         return changed == 1
+
+    async def change(self, before: ports.Account, after: ports.Account) -> bool:
+        """Give an account another name and configuration; False when it is not as it was `before` any more.
+
+        Raises Rejected `conflict` when its tenant has that name.
+        """
+        async with self._database.transaction("channels", [before.tenant]) as transaction:
+            changed = await transaction.execute(
+                "update channels.account set name = %s, config = %s::jsonb"
+                " where tenant = %s and id = %s and name = %s and config = %s::jsonb",
+                (after.name, _json(after), before.tenant, before.id, before.name, _json(before)),
+            )
+            if changed:
+                changes.tell(transaction, changes.ACCOUNT, before.id)
+        return changed == 1
+
+
+def _json(account: ports.Account) -> str:
+    return json.dumps(dict(account.config))
 
 
 def _account(row: Sequence[Any]) -> ports.Account:
@@ -130,5 +160,9 @@ def _account(row: Sequence[Any]) -> ports.Account:
 def _details(row: Sequence[Any], secrets: Sequence[Sequence[Any]]) -> model.AccountDetails:
     account = _account(row)
     created_at: datetime = row[5]
-    own = [model.SecretDetails(id, made, retired) for owner, id, made, retired in secrets if owner == account.id]
+    own = [
+        model.SecretDetails(id, ports.SecretKind(kind), made, retired)
+        for owner, id, kind, made, retired in secrets
+        if owner == account.id
+    ]
     return model.AccountDetails(account, created_at, row[6], own)

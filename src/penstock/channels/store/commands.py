@@ -14,10 +14,13 @@ from penstock.state import outbox
 
 # What is found `sending` under another holder was left by a process that died: that attempt is ambiguous. Under our own
 # holder it was claimed by us and never asked (what we did ask, we remember), so it is neither counted nor ambiguous.
+# An erased command has no hash: whatever comes under its id is taken for it. What answers an erased event is not kept.
 _CLAIM: Final = """
 insert into channels.command as c (
     tenant, command_id, channel, account, conversation, app, cause_event_id, body, body_hash, state, holder, attempts)
-values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+values (%s, %s, %s, %s, %s, %s, %s, (select %s::bytea where not exists (
+    select from channels.message as m where m.tenant = %s and m.account = %s and m.event_id = %s and m.body is null)),
+    %s, %s, %s, %s)
 on conflict (tenant, command_id) do update set
     state = excluded.state,
     holder = excluded.holder,
@@ -25,7 +28,7 @@ on conflict (tenant, command_id) do update set
         + case when c.state = 'sending' and c.holder = excluded.holder then 0 else excluded.attempts end,
     ambiguities = c.ambiguities + (c.state = 'sending' and c.holder <> excluded.holder)::integer,
     updated_at = now()
-where c.state in ('sending', 'waiting') and c.body_hash = excluded.body_hash
+where c.state in ('sending', 'waiting') and c.body_hash in (excluded.body_hash, '')
 returning attempts, ambiguities"""
 _SETTLED: Final = "select state, body_hash from channels.command where tenant = %s and command_id = %s"
 _FINISH: Final = """
@@ -33,6 +36,9 @@ update channels.command set state = %s, attempts = %s, ambiguities = %s, message
     updated_at = now()
 where tenant = %s and command_id = %s and holder = %s and state in ('sending', 'waiting')"""
 _FINISH_AND_TELL: Final = f"{_FINISH}\nreturning 1"
+_END: Final = """
+select body_hash, state, attempts, ambiguities, message_id, code, detail from channels.command
+where tenant = %s and command_id = %s"""
 _TARGET: Final = """
 select message_id from channels.command
 where tenant = %s and command_id = %s and account = %s and conversation = %s and app = %s and state = 'sent'"""
@@ -55,6 +61,14 @@ class Reply:
     command: outbound_pb2.SendCommand
     message_id: str
     sent_at: datetime
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class End:
+    """Where a command is now, and which words it was (`model.fingerprint`; empty once they were erased)."""
+
+    body_hash: bytes
+    outcome: model.Outcome
 
 
 class CommandStore:
@@ -81,6 +95,7 @@ class CommandStore:
             command.app,
             command.cause_event_id,
             command.SerializeToString(deterministic=True),
+            *(command.tenant, command.account, command.cause_event_id),
             body_hash,
             state.value,
             holder,
@@ -94,7 +109,7 @@ class CommandStore:
             found = await transaction.fetch_one(_SETTLED, (command.tenant, command.command_id))
         if found is None:
             raise errors.Unavailable("command_moved", "the command's row was removed while it was claimed")
-        return model.Settled(model.State(found[0]), same=bytes(found[1]) == body_hash)
+        return model.Settled(model.State(found[0]), same=bytes(found[1]) in (body_hash, b""))
 
     async def finish(
         self,
@@ -135,6 +150,16 @@ class CommandStore:
         async with self._database.transaction("channels", [ids.TenantId(command.tenant)]) as transaction:
             row = await transaction.fetch_one(_TARGET, place)
         return str(row[0]) if row else ""
+
+    async def end(self, tenant: ids.TenantId, command_id: str) -> End | None:
+        """How a command ended, or where it is; None before it was taken up."""
+        async with self._database.transaction("channels", [tenant]) as transaction:
+            row = await transaction.fetch_one(_END, (tenant, command_id))
+        if row is None:
+            return None
+        body_hash, state, attempts, ambiguities, message_id, code, detail = row
+        outcome = model.Outcome(model.State(state), attempts, ambiguities, message_id, code, detail)
+        return End(bytes(body_hash), outcome)
 
     async def latest(self, tenant: ids.TenantId, account: str) -> int:
         """The last sequence given out for an account; 0 when there is none."""

@@ -1,7 +1,7 @@
 """A channel in memory, for tests of what uses one: no sockets, every failure at will, and the same promises kept.
 
-Requests are signed with HMAC-SHA256 over timestamp and body; bodies are JSON, `{"messages": [...], "other": [...]}`,
-with messages as protobuf's JSON mapping writes them.
+Requests are signed with HMAC-SHA256 over timestamp and body; bodies are JSON, `{"messages": [...], "other": [...],
+"unknown": [...]}`, with messages as protobuf's JSON mapping writes them, and names of kinds in the other two.
 """
 
 import asyncio
@@ -88,11 +88,14 @@ class FakeChannel:
             document = cast("dict[str, Any]", json.loads(request.body.decode("utf-8")))
             messages = [_message(item) for item in cast("Sequence[object]", document["messages"])]
             ignored = [str(item) for item in cast("Sequence[object]", document.get("other", ()))]
+            kinds = [str(item) for item in cast("Sequence[object]", document.get("unknown", ()))]
         except RecursionError:
             raise errors.Rejected("too_deep", "the body is nested too deeply", field="body") from None
         except (ValueError, LookupError, TypeError, AttributeError, json_format.ParseError):
             raise errors.Rejected("bad_json", "the body is not what a fake platform sends", field="body") from None
-        return ports.Reading(messages, ignored=ignored)
+        digest = hashlib.sha256(request.body).hexdigest()
+        unknown = [ports.UnknownEvent(f"{digest}.{at}", kind, request.body) for at, kind in enumerate(kinds)]
+        return ports.Reading(messages, ignored=ignored, unknown=unknown)
 
     async def send(
         self, account: ports.Account, credentials: ports.Credentials, command: outbound_pb2.SendCommand
@@ -124,10 +127,11 @@ def message_id_of(command: outbound_pb2.SendCommand) -> str:
     return f"fake-{ids.derive_id(command.command_id)}"
 
 
-def body_of(*messages: message_pb2.Message, other: Sequence[str] = ()) -> bytes:
-    """The body that carries these messages, and kinds of event that are of no interest."""
+def body_of(*messages: message_pb2.Message, other: Sequence[str] = (), unknown: Sequence[str] = ()) -> bytes:
+    """The body that carries these messages, kinds of event that are of no interest, and kinds that nobody knows."""
     items = [json_format.MessageToDict(message) for message in messages]
-    return json.dumps({"messages": items, "other": list(other)}, ensure_ascii=False).encode()
+    document = {"messages": items, "other": list(other), "unknown": list(unknown)}
+    return json.dumps(document, ensure_ascii=False).encode()
 
 
 def signed(body: bytes, secret: settings.Secret, at: datetime) -> ports.WebhookRequest:

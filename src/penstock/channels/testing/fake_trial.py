@@ -43,6 +43,7 @@ def requests() -> trial.Requests:
         {name: trial.Good(fake_channel.body_of(message), [message]) for name, message in _messages().items()},
         {"typing": fake_channel.body_of(other=["typing"])},
         trial.malformations(marked, "MARKER"),
+        {"a call": fake_channel.body_of(unknown=["call"])},
     )
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from penstock.base import errors, ids
 from penstock.channels import ports
+from penstock.channels.model import event
 from penstock.channels.testing import trial
 from penstock.messages.v1 import message_pb2
 
@@ -108,13 +109,33 @@ def reads_attachments(described: trial.Trial) -> None:
     assert not any(file.vault_key or file.sha256 for file in files), "the adapter says that it was fetched"
 
 
-def ignores_what_it_does_not_know(described: trial.Trial) -> None:
-    """An event of a kind that is not known is accepted and named, neither refused nor dropped silently."""
-    assert described.requests.ignored, "the trial shows no event of an unknown kind"
+def names_what_is_uninteresting(described: trial.Trial) -> None:
+    """An event of a kind that is known to carry no message is accepted and named, and kept nowhere."""
+    assert described.requests.ignored, "the trial shows no event of a kind that is of no interest; excuse it if none is"
     for name, body in described.requests.ignored.items():
         reading = _read(described, body)
         assert not reading.messages, f"{name}: it was read as {reading.messages!r}"
-        assert reading.ignored or reading.unknown, f"{name}: nobody says what it was"
+        assert reading.ignored, f"{name}: nobody says what it was"
+        assert not reading.unknown, f"{name}: it is kept as unknown: {[one.kind for one in reading.unknown]}"
+
+
+def keeps_what_it_does_not_know(described: trial.Trial) -> None:
+    """An event of an unknown kind is accepted, named, and handed over as it came, under an id that stays the same."""
+    assert described.requests.unknown, "the trial shows no event of an unknown kind"
+    for name, body in described.requests.unknown.items():
+        reading = _read(described, body)
+        assert not reading.messages, f"{name}: it was read as {reading.messages!r}"
+        assert reading.unknown, f"{name}: nothing of it is kept"
+        again = described.requests.sign(body, described.secrets[0], trial.NOW + timedelta(minutes=1))
+        assert reading.unknown == described.channel.read(again, described.account).unknown, (
+            f"{name}: it reads differently"
+        )
+        ids_of = [one.event_id for one in reading.unknown]
+        assert len(set(ids_of)) == len(ids_of), f"{name}: two of its events have one id"
+        for one in reading.unknown:
+            assert one.kind, f"{name}: nobody says what it was"
+            assert one.body and one.body in body, f"{name}: what is kept is not what came"
+            assert 0 < len(one.event_id.encode()) <= event.ID_BYTES, f"{name}: its id cannot be stored"
 
 
 def refuses_malformed_bodies(described: trial.Trial) -> None:
@@ -211,7 +232,8 @@ PROMISES: Final[tuple[Callable[[trial.Trial], None], ...]] = (
     reads_removed_reactions,
     reads_pins,
     reads_attachments,
-    ignores_what_it_does_not_know,
+    names_what_is_uninteresting,
+    keeps_what_it_does_not_know,
     refuses_malformed_bodies,
     refuses_every_truncation,
     refuses_wrong_content_type,

@@ -7,6 +7,7 @@ adapter: both must not share one mistake.
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
 from typing import Protocol, Self
 
 from penstock.base import settings
@@ -106,6 +107,8 @@ class Simulator(Protocol):
         """Listen on a free port of loopback."""
         ...
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Stop listening and posting."""
         ...

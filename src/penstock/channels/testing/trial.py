@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
-from penstock.base import settings
+from penstock.base import ids, settings
 from penstock.channels import ports
 from penstock.messages.v1 import message_pb2
 
@@ -35,14 +35,16 @@ class Requests:
     """What the platform sends.
 
     `good` by kind: `message`, `reply`, `edit`, `deletion`, `reaction`, `reaction_removed`, `pin`, `attachment` and any
-    other name. `ignored`: sound bodies without a message, by what they are. `malformed`: bodies that break a rule, by
-    the rule (`malformations` makes them for JSON).
+    other name. `ignored`: sound bodies of kinds that carry no message, by what they are. `unknown`: sound bodies of
+    kinds that no build has heard of, alone in their request. `malformed`: bodies that break a rule, by the rule
+    (`malformations` makes them for JSON).
     """
 
     sign: Signer
     good: Mapping[str, Good]
     ignored: Mapping[str, bytes]
     malformed: Mapping[str, bytes]
+    unknown: Mapping[str, bytes] = dataclasses.field(default_factory=dict[str, bytes])
 
 
 class How(enum.StrEnum):
@@ -79,6 +81,11 @@ class Platform(Protocol):
         ...
 
 
+def any_conversation() -> str:
+    """A conversation that nobody has spoken in, for a platform that takes any text as one."""
+    return f"room-{ids.new_id()}"
+
+
 @dataclasses.dataclass(frozen=True)
 class Trial:
     """A channel and everything needed to measure it.
@@ -86,7 +93,8 @@ class Trial:
     `secrets`: the account's two live ones, newest first, and `tokens` those of a channel that calls with one;
     `stranger`: a well-formed one that the account does not have. `platform` is None, and the sends are excused, for
     a channel that calls nobody. `bad_configs`: configurations that cannot work, by what is wrong with them.
-    `excused`: names of promises (see `conformance.PROMISES`) with reasons.
+    `excused`: names of promises (see `conformance.PROMISES`) with reasons. `conversation` opens a new one, where the
+    platform is choosy.
     """
 
     channel: ports.Channel
@@ -98,6 +106,7 @@ class Trial:
     bad_configs: Mapping[str, Mapping[str, str]]
     excused: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
     tokens: tuple[settings.Secret, ...] = ()
+    conversation: Callable[[], str] = any_conversation
 
     @property
     def credentials(self) -> ports.Credentials:

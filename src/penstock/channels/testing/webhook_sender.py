@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from penstock.base import clock as clocks
-from penstock.channels.testing import webhook_client, webhook_platform, webhook_signature
+from penstock.channels.testing import simulator, webhook_client, webhook_platform, webhook_signature
 
 WRONG_SECRET: Final = "whsec_d3JvbmctLXdyb25nLS13cm9uZy0td3Jvbmc="
 """A well-formed secret that no account has."""
@@ -40,17 +40,13 @@ class Forgery:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Posted:
-    """What became of one event: `status` 0 when there was no answer; `latency_s` until the last attempt's answer."""
+class Posted(simulator.Posted):
+    """What became of one event, and under which id it was delivered; `latency_s` until the last attempt's answer."""
 
-    event_id: str
-    message_id: str
     webhook_id: str
-    status: int
     latency_s: float
     attempts: int
     answer: bytes
-    body: bytes
 
     @property
     def ok(self) -> bool:
@@ -87,6 +83,7 @@ class WebhookSender:
     def use_secrets(self, secrets: Sequence[str]) -> None:
         """Sign with, and expect signatures of, these secrets from now on: `whsec_...`, newest first."""
         self._keys = [webhook_signature.key_from(secret) for secret in secrets]
+        self._newest = secrets[0]
 
     def connect(self, webhook_url: str) -> None:
         """Post to this account's URL from now on."""
@@ -152,9 +149,9 @@ class WebhookSender:
         """Somebody pins a message."""
         return await self._change("message.pinned", conversation, message_id, {})
 
-    async def repeat(self, posted: Posted) -> Posted:
+    async def repeat(self, posted: simulator.Posted) -> Posted:
         """Deliver the same event again, as platforms do when an answer got lost: same webhook-id, new signature."""
-        forgery = Forgery(webhook_id=posted.webhook_id)
+        forgery = Forgery(webhook_id=posted.webhook_id if isinstance(posted, Posted) else "")
         return await self.post(posted.body, forgery, event_id=posted.event_id, message_id=posted.message_id)
 
     async def post_event(self, event: Mapping[str, Any], *, forgery: Forgery = Forgery()) -> Posted:
@@ -177,7 +174,7 @@ class WebhookSender:
             attempts += 1
             settled = status not in (0, 429) and status < 500
             if settled or latency_s + wait_s > self._patience_s:
-                return Posted(event_id, message_id, webhook_id, status, latency_s, attempts, answer, body)
+                return Posted(event_id, message_id, status, body, webhook_id, latency_s, attempts, answer)
             await asyncio.sleep(wait_s)
 
     def sign(self, webhook_id: str, body: bytes, forgery: Forgery = Forgery()) -> dict[str, str]:

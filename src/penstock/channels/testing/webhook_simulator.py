@@ -14,20 +14,28 @@ It shares no code with the adapter: both are written from the public specificati
 import asyncio
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self
 
 import msgspec
 
 from penstock.base import clock as clocks
-from penstock.base import ids
-from penstock.channels.testing import webhook_platform, webhook_sender, webhook_server, webhook_signature
+from penstock.base import ids, settings
+from penstock.channels import ports
+from penstock.channels.testing import simulator, webhook_platform, webhook_sender, webhook_server, webhook_signature
 
 Posted = webhook_sender.Posted
 Forgery = webhook_sender.Forgery
 Arrival = webhook_platform.Arrival
 
+_KINDS: Final = {
+    "message.send": "send",
+    "message.edit": "edit",
+    "message.delete": "delete",
+    "reaction.add": "react",
+    "reaction.remove": "unreact",
+}
 _envelopes: Final = msgspec.json.Decoder(webhook_platform.Envelope)
 
 
@@ -56,13 +64,16 @@ class Behaviour:
 class WebhookSimulator(webhook_sender.WebhookSender):
     """The platform: what Penstock posts to `url` is checked, recorded and acted on; people here talk to Penstock.
 
-    `secrets` are the account's (`whsec_...`), newest first. `faults` says what was wrong with requests that broke the
-    protocol, and is empty at the end of a good test.
+    It is a `simulator.Simulator`. `secrets` are the account's (`whsec_...`), newest first, made up unless given.
+    `faults` says what was wrong with requests that broke the protocol, and is empty at the end of a good test.
     """
+
+    channel: str = "webhook"
+    abilities: frozenset[str] = frozenset({"reply", "thread", "edit", "delete", "react", "attach"})
 
     def __init__(
         self,
-        secrets: Sequence[str],
+        secrets: Sequence[str] = (),
         *,
         clock: clocks.Clock | None = None,
         run: str = "",
@@ -70,7 +81,9 @@ class WebhookSimulator(webhook_sender.WebhookSender):
     ) -> None:
         clock = clock or clocks.SystemClock()
         platform = webhook_platform.WebhookPlatform(run or ids.new_id()[-8:])
-        super().__init__(secrets, platform=platform, clock=clock, patience_s=patience_s)
+        super().__init__(
+            list(secrets) or [webhook_sender.fresh_secret()], platform=platform, clock=clock, patience_s=patience_s
+        )
         self.faults: list[str] = []
         self._behaviours: list[Behaviour] = []
         self._uses: dict[int, int] = {}
@@ -82,6 +95,22 @@ class WebhookSimulator(webhook_sender.WebhookSender):
     def url(self) -> str:
         """Where Penstock posts to; known once started."""
         return f"{self.home}/hook"
+
+    @property
+    def config(self) -> Mapping[str, str]:
+        """Where Penstock posts to."""
+        return {"url": self.url}
+
+    @property
+    def secrets(self) -> Mapping[ports.SecretKind, settings.Secret]:
+        """The newest secret, which signs both ways."""
+        return {ports.SecretKind.SIGNING: settings.Secret(self._newest)}
+
+    def heard(self, conversation: str) -> Sequence[simulator.Heard]:
+        """What Penstock said and did in a conversation, in order; a repeated `webhook-id` counts once."""
+        return [
+            _heard(arrival) for arrival in self.arrivals_in(conversation) if arrival.taken and not arrival.duplicate
+        ]
 
     @property
     def arrivals(self) -> Sequence[webhook_platform.Arrival]:
@@ -241,6 +270,11 @@ class WebhookSimulator(webhook_sender.WebhookSender):
                 self._waiting.remove(waiting)
                 if not future.done():
                     future.set_result(None)
+
+
+def _heard(arrival: webhook_platform.Arrival) -> simulator.Heard:
+    command = arrival.command
+    return simulator.Heard(arrival.at_s, _KINDS[arrival.kind], command.text or command.reaction, arrival.message_id)
 
 
 _WELL: Final = Behaviour()

@@ -1,9 +1,13 @@
 """What is wrong with the text of a body is found and named, at a price that the body's size bounds."""
 
 import json
+import re
 import tracemalloc
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from penstock.base import errors
 from penstock.channels.adapters import json_text
@@ -45,3 +49,27 @@ def test_many_texts_under_long_names_cost_little_memory() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 20 * len(body)
+
+
+class Partly(msgspec.Struct):
+    """A document of which one part is read, one kept raw and the rest skipped."""
+
+    read: str = ""
+    raw: msgspec.Raw = msgspec.Raw(b"")
+
+
+@given(
+    st.lists(
+        st.sampled_from(["\\ud83d", "\\udc4d", "\\uD800", "\\udfff", "x", "\\u0041", "\\n", "é", "\\\\"]), max_size=6
+    ),
+    st.sampled_from(['{"read": "%s"}', '{"raw": ["%s"]}', '{"%s": 1}', '{"skipped": {"deep": ["%s"]}}']),
+)
+def test_lone_surrogates_need_no_second_look(parts: list[str], where: str) -> None:
+    raw = where % "".join(parts)
+    alone = re.search("[\ud800-\udfff]", json.dumps(json.loads(raw), ensure_ascii=False)) is not None
+    try:
+        msgspec.json.decode(raw, type=Partly)
+        read = True
+    except msgspec.DecodeError:
+        read = False
+    assert read is not alone

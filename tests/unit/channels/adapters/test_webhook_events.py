@@ -225,6 +225,20 @@ def test_unknown_kinds_of_sender_and_unknown_fields_are_no_fault():
 
 
 def test_unknown_types_are_reported_and_the_rest_is_read():
-    reading = read({"events": [{"type": "call.started", "data": 5}, SOUND, {"type": "call.ended"}]})
-    assert list(reading.ignored) == ["call.started", "call.ended"]
+    reading = read({"events": [{"type": "call.started", "data": 5}, SOUND, {"type": "call.ended", "id": "evt-1"}]})
+    assert [(one.kind, json.loads(one.body)) for one in reading.unknown] == [
+        ("call.started", {"type": "call.started", "data": 5}),
+        ("call.ended", {"type": "call.ended", "id": "evt-1"}),
+    ]
     assert [message.event_id for message in reading.messages] == ["evt-1"]
+    assert not reading.ignored
+
+
+def test_unknown_events_of_one_request_have_ids_of_their_own_that_stay():
+    event = {"type": "call.started"}
+    ids = [one.event_id for one in read({"events": [event, {**event, "id": "c"}, event, {**event, "id": "c"}]}).unknown]
+    assert len(set(ids)) == 4
+    assert ids[1] == "c"
+    assert ids == [one.event_id for one in read({"events": [event, {**event, "id": "c"}] * 2}).unknown]
+    (alone,) = read({**event, "data": {"deep": [1]}}).unknown
+    assert json.loads(alone.body) == {**event, "data": {"deep": [1]}}
