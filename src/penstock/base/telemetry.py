@@ -1,7 +1,9 @@
 """Logs, spans and metrics: the same three everywhere, and the only home of the libraries behind them.
 
-A log line is one JSON object and carries the tenant, correlation and trace that are bound. A span moves a `Context`
-one hop down its trace, exported or not. A metric says what it means and what to do about it, in one list.
+A log line is one JSON object and carries the tenant, correlation and trace that are bound, whoever wrote it: what
+libraries and apps say through Python's `logging` becomes such a line too. A span moves a `Context` one hop down its
+trace and is recorded by whatever tracer the process chose (`otlp` sends them out). A metric says what it means and what
+to do about it, in one list.
 """
 
 import contextlib
@@ -9,8 +11,8 @@ import contextvars
 import dataclasses
 import logging
 import sys
-from collections.abc import Generator, MutableMapping, Sequence
-from typing import Any, Final, Literal, TextIO, cast
+from collections.abc import Generator, Mapping, MutableMapping, Sequence
+from typing import Any, Final, Literal, Protocol, TextIO, cast
 
 import prometheus_client
 import structlog
@@ -18,6 +20,7 @@ from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from penstock.base import context as contexts
+from penstock.base import errors
 
 FORMAT: Final = prometheus_client.CONTENT_TYPE_LATEST
 
@@ -48,7 +51,12 @@ class _Lossy:
 
 
 def configure_logs(*, level: str = "info", stream: TextIO | None = None) -> None:
-    """Write one JSON object a line to `stream` (standard error by default), from `level` up."""
+    """Write one JSON object a line to `stream` (standard error by default), from `level` up.
+
+    Python's `logging` ends there too, from `level` up for everybody but the libraries that talk about each of their
+    requests (`TALKATIVE`), which are heard from `warning` up: what they quote may hold a token.
+    """
+    least = getattr(logging, level.upper())
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -59,10 +67,33 @@ def configure_logs(*, level: str = "info", stream: TextIO | None = None) -> None
             structlog.processors.EventRenamer("message"),
             structlog.processors.JSONRenderer(),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        wrapper_class=structlog.make_filtering_bound_logger(least),
         logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Lossy(stream or sys.stderr))),
         cache_logger_on_first_use=False,
     )
+    root = logging.getLogger()
+    for known in [handler for handler in root.handlers if isinstance(handler, _Bridge)]:
+        root.removeHandler(known)
+    root.addHandler(_Bridge(least))
+    root.setLevel(least)
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(max(least, logging.WARNING))
+
+
+TALKATIVE: Final = ("asyncio", "httpcore", "httpx", "nats", "psycopg", "uvicorn")
+"""Libraries whose everyday lines are not ours to write."""
+
+
+class _Bridge(logging.Handler):
+    """Takes what is said through `logging` to the same lines; `source` is the name of its logger."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record, or nothing: whoever logs goes on either way."""
+        try:
+            level = min(max(record.levelno // 10 * 10, logging.DEBUG), logging.CRITICAL)
+            structlog.get_logger(source=record.name).log(level, record.getMessage(), exc_info=record.exc_info or False)
+        except Exception:  # noqa: BLE001 - the interface of `logging` says that this is where it ends
+            self.handleError(record)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -99,6 +130,11 @@ def histogram(name: str, *, labels: Sequence[str] = (), meaning: str, remedy: st
     return prometheus_client.Histogram(name, meaning, labels, buckets=edges)
 
 
+def brought_along(name: str, kind: str, *, meaning: str, remedy: str) -> None:
+    """Put a metric that the library collects by itself on the list."""
+    METRICS.append(Metric(name, kind, (), meaning, remedy))
+
+
 def exposition() -> bytes:
     """All metrics in Prometheus' text format."""
     return prometheus_client.generate_latest()
@@ -107,13 +143,32 @@ def exposition() -> bytes:
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
 """Which side of an exchange a span is, as OpenTelemetry names them."""
 
-_tracer: trace.Tracer | None = None
+
+class Tracer(Protocol):
+    """Records spans."""
+
+    def span(
+        self, name: str, parent: contexts.Context, kind: Kind, attributes: Mapping[str, str | int]
+    ) -> contextlib.AbstractContextManager[contexts.Context]:
+        """One span below `parent`, from entry to exit; gives the context to hand on. An exception marks it."""
+        ...
+
+
+PREFIX: Final = "penstock."
+"""What the names of our attributes begin with."""
+
+_tracer: Tracer | None = None
+
+
+def trace_through(tracer: Tracer | None) -> None:
+    """Record spans with `tracer` from now on; None stops recording (contexts still move along the trace)."""
+    global _tracer  # noqa: PLW0603 - one process has one tracer, chosen once where it starts
+    _tracer = tracer
 
 
 def trace_with(provider: trace.TracerProvider | None) -> None:
-    """Record spans through `provider` from now on; None stops recording (contexts still move along the trace)."""
-    global _tracer  # noqa: PLW0603 - one process has one tracer, chosen once in `app`
-    _tracer = provider.get_tracer("penstock") if provider else None
+    """Record spans through a provider of OpenTelemetry's own from now on; None stops recording."""
+    trace_through(_Provided(provider.get_tracer("penstock")) if provider else None)
 
 
 def trace_as_configured() -> None:
@@ -129,38 +184,50 @@ def tracing() -> bool:
 
 
 def span(
-    name: str, parent: contexts.Context, kind: Kind = "internal", **attributes: Any
+    name: str, parent: contexts.Context, kind: Kind = "internal", **attributes: str | int
 ) -> contextlib.AbstractContextManager[contexts.Context]:
     """Do something as one span of `parent`'s trace; yields the context to hand on. An exception marks the span.
 
-    Attributes are ids and names: never what somebody wrote, never a secret.
+    Attributes are ids and names, never what somebody wrote, never a secret; `room="state"` is recorded as
+    `penstock.room`. Tenant and correlation are there by themselves.
     """
     if _tracer is None:
         return contextlib.nullcontext(parent)
-    return _recorded(_tracer, name, parent, kind, attributes)
+    return _tracer.span(name, parent, kind, attributes)
 
 
-@contextlib.contextmanager
-def _recorded(
-    tracer: trace.Tracer, name: str, parent: contexts.Context, kind: Kind, attributes: dict[str, Any]
-) -> Generator[contexts.Context]:
-    above = SpanContext(
-        int(parent.trace_id, 16), int(parent.span_id, 16), is_remote=True, trace_flags=TraceFlags(int(parent.sampled))
-    )
-    with tracer.start_as_current_span(
-        name,
-        context=trace.set_span_in_context(NonRecordingSpan(above)),
-        kind=SpanKind[kind.upper()],
-        attributes={"penstock.tenant": parent.tenant, "penstock.correlation_id": parent.correlation_id, **attributes},
-        record_exception=False,
-        set_status_on_exception=False,
-    ) as current:
-        try:
-            yield parent.at_span(f"{current.get_span_context().span_id:016x}")
-        except Exception as error:
-            # The class only: a message may quote what somebody wrote.
-            current.set_status(Status(StatusCode.ERROR, type(error).__name__))
-            raise
+def failure_of(error: BaseException) -> str:
+    """What a span says of an error: its stable code, or its class. A message may quote what somebody wrote."""
+    return error.code if isinstance(error, errors.PenstockError) else type(error).__name__
+
+
+class _Provided:
+    """Spans of a provider that somebody else has set up: it decides what is recorded and where it goes."""
+
+    def __init__(self, tracer: trace.Tracer) -> None:
+        self._tracer = tracer
+
+    @contextlib.contextmanager
+    def span(
+        self, name: str, parent: contexts.Context, kind: Kind, attributes: Mapping[str, str | int]
+    ) -> Generator[contexts.Context]:
+        flags = TraceFlags(int(parent.sampled))
+        above = SpanContext(int(parent.trace_id, 16), int(parent.span_id, 16), is_remote=True, trace_flags=flags)
+        ours = {"tenant": parent.tenant, "correlation_id": parent.correlation_id, **attributes}
+        with self._tracer.start_as_current_span(
+            name,
+            context=trace.set_span_in_context(NonRecordingSpan(above)),
+            kind=SpanKind[kind.upper()],
+            attributes={PREFIX + word: value for word, value in ours.items()},
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as current:
+            try:
+                yield parent.at_span(f"{current.get_span_context().span_id:016x}")
+            except Exception as error:
+                current.set_attribute("error.type", failure_of(error))
+                current.set_status(Status(StatusCode.ERROR, failure_of(error)))
+                raise
 
 
 class _Bound:
@@ -182,6 +249,16 @@ def bound(context: contexts.Context) -> contextlib.AbstractContextManager[None]:
     """Put the context's ids on every log line written inside."""
     # One variable, looked into when a line is written: most messages are handled without one.
     return _Bound(context)
+
+
+def bind(context: contexts.Context) -> None:
+    """Put the context's ids on every log line that the present task writes from here to its end."""
+    _current.set(context)
+
+
+def current() -> contexts.Context | None:
+    """What is bound here: whom the present work is for, and where in its trace it is."""
+    return _current.get()
 
 
 def _add_ids(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -13,14 +13,19 @@ create table if not exists penstock.migration (
 );
 grant select on penstock.migration to public;
 
--- Outboxes are emptied across tenants by one role that can do nothing else.
+-- Outboxes are emptied across tenants by one role that can do nothing else, and data keys are wrapped anew by another.
 do $$
+declare name text;
 begin
-    if not exists (select from pg_roles where rolname = 'penstock_relay') then
-        create role penstock_relay nologin;
-    end if;
-exception when duplicate_object or unique_violation then
-    null;  -- another database of this server was faster; roles belong to the server
+    foreach name in array array['penstock_relay', 'penstock_rekey'] loop
+        if not exists (select from pg_roles where rolname = name) then
+            begin
+                execute format('create role %I nologin', name);
+            exception when duplicate_object or unique_violation then
+                null;  -- another database of this server was faster; roles belong to the server
+            end;
+        end if;
+    end loop;
 end $$;
 
 -- The cast stands outside of the subselect: inside, ANY would compare with a set of arrays. A local setting leaves an

@@ -70,7 +70,7 @@ async def migrate(
     Rejected `newer_schema` or `migration_changed` before anything is changed, Unavailable `migrating` when another
     process has been at it for a minute, Broken `migration_failed` naming the file; earlier files stay applied then.
     """
-    connection = await _connect(admin_url)
+    connection = await connected(admin_url)
     try:
         await _lock(connection)
         await connection.execute(_bootstrap())
@@ -86,7 +86,7 @@ async def migrate(
                     done.append(f"{room.room}/{migration.name}")
         await roles.admit(connection, login, [room.room for room in rooms])
     except psycopg.Error as error:
-        raise _mapped(error) from error
+        raise mapped(error) from error
     finally:
         await connection.close()
     return done
@@ -97,12 +97,12 @@ async def check(url: str, rooms: Sequence[RoomSchema]) -> None:
 
     Raises Rejected `newer_schema` or `migration_changed`, Unavailable `schema_behind` when migrations are missing.
     """
-    connection = await _connect(url)
+    connection = await connected(url)
     try:
         row = await (await connection.execute("select to_regclass('penstock.migration') is not null")).fetchone()
         applied = await _applied(connection) if row and row[0] else {}
     except psycopg.Error as error:
-        raise _mapped(error) from error
+        raise mapped(error) from error
     finally:
         await connection.close()
     for room in rooms:
@@ -134,7 +134,11 @@ def _compare(room: RoomSchema, applied: Mapping[str, str]) -> None:
             )
 
 
-async def _connect(url: str) -> Connection:
+async def connected(url: str) -> Connection:
+    """A connection for changing schemas and roles. Raises Unavailable, Rejected `bad_database_url` or a refused login.
+
+    Each statement is a transaction of its own, unless one is begun.
+    """
     try:
         connection = await psycopg.AsyncConnection.connect(
             url, autocommit=True, application_name="penstock migrations", client_encoding="UTF8", connect_timeout=5
@@ -183,7 +187,7 @@ async def _apply(connection: Connection, room: str, migration: Migration, build:
                 (room, migration.name, migration.checksum, build),
             )
     except psycopg.Error as error:
-        known = _mapped(error)
+        known = mapped(error)
         if not isinstance(known, errors.Unavailable):
             detail = error.diag.message_primary or type(error).__name__
             raise errors.Broken("migration_failed", f"{room}/{migration.name}: {detail}") from error
@@ -191,5 +195,6 @@ async def _apply(connection: Connection, room: str, migration: Migration, build:
     _log.info("migrated", room=room, migration=migration.name)
 
 
-def _mapped(error: psycopg.Error) -> errors.PenstockError:
+def mapped(error: psycopg.Error) -> errors.PenstockError:
+    """The error that an administrator's statement ended with, as one of ours."""
     return failure.of_state(error.sqlstate or "", primary=error.diag.message_primary or "")

@@ -15,8 +15,24 @@ from penstock.base import settings
 from penstock.database import pool
 
 RELAY: Final = "penstock_relay"
+REKEY: Final = "penstock_rekey"
+CROSSING: Final = (RELAY, REKEY)
+"""Roles that see rows of all tenants, each in a few tables: `bootstrap.sql` makes them."""
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+
+
+_SHUT_LARGE_OBJECTS: Final = """
+do $$
+declare found regprocedure;
+begin
+    for found in
+        select oid::regprocedure from pg_proc
+        where pronamespace = 'pg_catalog'::regnamespace and proname ~ '^(lo_|loread$|lowrite$)' and prokind = 'f'
+    loop
+        execute format('revoke execute on function %s from public', found);
+    end loop;
+end $$"""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -41,11 +57,51 @@ async def prepare_room(connection: Connection, room: str) -> None:
 
 
 async def admit(connection: Connection, login: Login | None, rooms: Sequence[str]) -> None:
-    """Let a login act for these rooms and for the relay: it may become them, and inherits nothing from them."""
+    """Let a login act for these rooms and across tenants: it may become them, and inherits nothing from them."""
     if login is not None and login.password is not None:
         await _create_login(connection, login, login.password)
     user = sql.SQL("current_user") if login is None else sql.Identifier(login.name)
-    for role in (*map(pool.role_of, rooms), RELAY):
+    await _grant(connection, user, (*map(pool.role_of, rooms), *CROSSING))
+
+
+async def confine(connection: Connection, login: Login, become: Sequence[str]) -> None:
+    """Let a login become exactly these roles: what it was a member of before and is not listed is taken away."""
+    if login.password is not None:
+        await _create_login(connection, login, login.password)
+    found = await connection.execute(
+        "select granted.rolname from pg_auth_members as member join pg_roles as granted on granted.oid = member.roleid "
+        "where member.member = (select oid from pg_roles where rolname = %s)",
+        (login.name,),
+    )
+    user = sql.Identifier(login.name)
+    for (name,) in await found.fetchall():
+        if name not in become:
+            await connection.execute(sql.SQL("revoke {} from {}").format(sql.Identifier(name), user))
+    await _grant(connection, user, become)
+
+
+async def shut(connection: Connection) -> None:
+    """Take from everybody what Postgres gives to everybody: a login shall do nothing but become its rooms.
+
+    Temporary tables would hide real ones from statements that name no schema, and large objects know no tenant. The
+    latter's functions are the superuser's: who is none leaves them as they are.
+    """
+    name = sql.Identifier(connection.info.dbname)
+    await connection.execute(sql.SQL("revoke all on database {} from public").format(name))
+    await connection.execute("revoke all on schema public from public")
+    if connection.info.parameter_status("is_superuser") == "on":
+        await connection.execute(_SHUT_LARGE_OBJECTS)
+
+
+async def let_in(connection: Connection, logins: Sequence[str]) -> None:
+    """Let these logins, and the rooms' roles that they become, connect to this database."""
+    name = sql.Identifier(connection.info.dbname)
+    for login in logins:
+        await connection.execute(sql.SQL("grant connect on database {} to {}").format(name, sql.Identifier(login)))
+
+
+async def _grant(connection: Connection, user: sql.Composable, names: Sequence[str]) -> None:
+    for role in names:
         await connection.execute(
             sql.SQL("grant {} to {} with inherit false, set true").format(sql.Identifier(role), user)
         )

@@ -9,18 +9,16 @@ import binascii
 import os
 import re
 import secrets
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from penstock.base import errors
 from penstock.base import settings as base_settings
-from penstock.sealing import model
+from penstock.sealing import files, model
 from penstock.sealing.settings import SealingSettings
 
 _HEX: Final = re.compile(r"[0-9A-Fa-f]{64}")
-_MOST_BYTES: Final = 1024
 
 
 def default_file(environ: Mapping[str, str]) -> Path:
@@ -34,11 +32,21 @@ def load(chosen: SealingSettings, file: Path) -> model.KeyRing:
 
     Raises Rejected `sealing_key_missing` or `sealing_key_wrong` in one sentence that names the source.
     """
-    if chosen.key is not None and chosen.key_file is not None:
-        raise errors.Rejected("sealing_key_wrong", "sealing.key and sealing.key_file are both set", field="sealing.key")
-    current = _chosen(chosen.key, chosen.key_file, "sealing.key") or read_file(file)
+    current = _current(chosen) or read_file(file)
     old = _chosen(chosen.old_key, chosen.old_key_file, "sealing.old_key")
     return model.KeyRing(current, (old,) if old is not None and old != current else ())
+
+
+def named(chosen: SealingSettings) -> tuple[model.KeyEncryptionKey, ...]:
+    """The keys that the settings themselves name: none, where another service is the current one and always was."""
+    found = (_current(chosen), _chosen(chosen.old_key, chosen.old_key_file, "sealing.old_key"))
+    return tuple(dict.fromkeys(key for key in found if key is not None))
+
+
+def _current(chosen: SealingSettings) -> model.KeyEncryptionKey | None:
+    if chosen.key is not None and chosen.key_file is not None:
+        raise errors.Rejected("sealing_key_wrong", "sealing.key and sealing.key_file are both set", field="sealing.key")
+    return _chosen(chosen.key, chosen.key_file, "sealing.key")
 
 
 def _chosen(secret: base_settings.Secret | None, file: Path | None, field: str) -> model.KeyEncryptionKey | None:
@@ -71,29 +79,15 @@ def read_file(file: Path, *, mounted: bool = False) -> model.KeyEncryptionKey:
     Raises Rejected `sealing_key_missing` or `sealing_key_wrong`.
     """
     try:
-        handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError:
-        raise errors.Rejected(
-            "sealing_key_missing",
-            f"there is no sealing key at {file}",
-            hint="Bring back the key file; 'penstock up' makes one for a new installation only.",
-        ) from None
-    except OSError as error:
-        raise errors.Rejected("sealing_key_wrong", f"the sealing key at {file}: {error.strerror}") from None
-    try:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise errors.Rejected("sealing_key_wrong", f"the sealing key at {file} is not a file")
-        mode = stat.S_IMODE(found.st_mode)
-        if mode & (stat.S_IRWXO | stat.S_IWGRP | (0 if mounted else stat.S_IRWXG)):
+        return parse(files.read_private(file, mounted=mounted), str(file))
+    except files.Unfit as unfit:
+        if unfit.missing:
             raise errors.Rejected(
-                "sealing_key_wrong",
-                f"others may read or change the sealing key at {file} (mode {mode:04o})",
-                hint=f"chmod 600 '{file}', and think about who may have read it.",
-            )
-        return parse(os.read(handle, _MOST_BYTES).decode("utf-8", "replace"), str(file))
-    finally:
-        os.close(handle)
+                "sealing_key_missing",
+                f"there is no sealing key at {file}",
+                hint="Bring back the key file; 'penstock up' makes one for a new installation only.",
+            ) from None
+        raise errors.Rejected("sealing_key_wrong", f"the sealing key {unfit.words}", hint=unfit.hint) from None
 
 
 def ensure_file(file: Path, *, data_folder: Path) -> str:

@@ -14,6 +14,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from penstock.base import errors
+from penstock.sealing import ports
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
@@ -26,7 +27,7 @@ _WRAPPED_BYTES: Final = 1 + NONCE_BYTES + KEY_BYTES + TAG_BYTES
 
 @dataclasses.dataclass(frozen=True, slots=True, repr=False)
 class KeyEncryptionKey:
-    """32 bytes from outside the database. `id` names it without telling anything about it."""
+    """32 bytes from outside the database: a `ports.KeyService` in this process's own memory, which is never away."""
 
     secret: bytes
 
@@ -39,20 +40,69 @@ class KeyEncryptionKey:
         """The first 8 hex digits of the key's SHA-256."""
         return hashlib.sha256(self.secret).hexdigest()[:8]
 
+    async def check(self) -> None:
+        """As `KeyService.check`: there is nothing that could be away."""
+
+    async def wrap(self, secret: bytes, place: bytes) -> bytes:
+        """As `KeyService.wrap`."""
+        nonce = os.urandom(NONCE_BYTES)
+        return bytes((VERSION,)) + nonce + AESGCM(self.secret).encrypt(nonce, secret, place)
+
+    async def unwrap(self, wrapped: bytes, place: bytes) -> bytes:
+        """As `KeyService.unwrap`."""
+        if len(wrapped) != _WRAPPED_BYTES or wrapped[0] != VERSION:
+            raise errors.Broken("seal_broken", "this is no wrapped data key, or one of a newer build")
+        nonce, text = wrapped[1 : 1 + NONCE_BYTES], wrapped[1 + NONCE_BYTES :]
+        try:
+            return AESGCM(self.secret).decrypt(nonce, text, place)
+        except InvalidTag:
+            raise errors.Broken("seal_broken", "a wrapped data key was changed, or moved to another row") from None
+
+    async def close(self) -> None:
+        """As `KeyService.close`."""
+
     def __repr__(self) -> str:
         return f"KeyEncryptionKey(id={self.id!r})"
 
 
+class NoKey:
+    """Stands where a process holds no key, because none of its roles opens what is sealed."""
+
+    @property
+    def id(self) -> str:
+        """Nobody's."""
+        return "none"
+
+    async def check(self) -> None:
+        """Nothing to prove."""
+
+    async def wrap(self, secret: bytes, place: bytes) -> bytes:
+        """Raises Broken: a role that seals must say so in the table of roles."""
+        raise errors.Broken("no_sealing", f"this process has no key to seal {len(secret)} of {len(place)} bytes with")
+
+    async def unwrap(self, wrapped: bytes, place: bytes) -> bytes:
+        """As `wrap`."""
+        raise errors.Broken("no_sealing", f"this process has no key to open {len(wrapped)} of {len(place)} bytes with")
+
+    async def close(self) -> None:
+        """Nothing to hang up."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class KeyRing:
-    """The key that new data keys are wrapped under, and older ones that still open what was wrapped before."""
+    """The key that new data keys are wrapped under, and others that open what was wrapped before."""
 
-    current: KeyEncryptionKey
-    old: tuple[KeyEncryptionKey, ...] = ()
+    current: ports.KeyService
+    old: tuple[ports.KeyService, ...] = ()
 
-    def find(self, id: str) -> KeyEncryptionKey:
+    @property
+    def all(self) -> tuple[ports.KeyService, ...]:
+        """The current one first."""
+        return (self.current, *self.old)
+
+    def find(self, id: str) -> ports.KeyService:
         """The key of that id. Raises Rejected `sealing_key_wrong`."""
-        for key in (self.current, *self.old):
+        for key in self.all:
             if key.id == id:
                 return key
         raise errors.Rejected(
@@ -121,24 +171,27 @@ class WrappedKey:
     kek_id: str
     wrapped: bytes
 
-    def unwrap(self, ring: KeyRing) -> DataKey:
-        """The data key. Raises Rejected `sealing_key_wrong`, Broken `seal_broken` for a row that was changed."""
-        kek = ring.find(self.kek_id)
-        if len(self.wrapped) != _WRAPPED_BYTES or self.wrapped[0] != VERSION:
-            raise errors.Broken("seal_broken", "this is no wrapped data key, or one of a newer build")
-        nonce, text = self.wrapped[1 : 1 + NONCE_BYTES], self.wrapped[1 + NONCE_BYTES :]
-        try:
-            secret = AESGCM(kek.secret).decrypt(nonce, text, _wrapping(self.tenant, self.purpose, self.generation))
-        except InvalidTag:
-            raise errors.Broken("seal_broken", "a wrapped data key was changed, or moved to another row") from None
+    @property
+    def place(self) -> bytes:
+        """Where the wrapped bytes belong."""
+        return _wrapping(self.tenant, self.purpose, self.generation)
+
+    async def unwrap(self, ring: KeyRing) -> DataKey:
+        """The data key. Raises Rejected `sealing_key_wrong`, and what the key's service raises."""
+        secret = await ring.find(self.kek_id).unwrap(self.wrapped, self.place)
         return DataKey(secret, self.generation, self.kek_id)
 
+    async def moved(self, ring: KeyRing) -> "WrappedKey":
+        """The same data key, wrapped under the ring's current key. Raises as `unwrap` does."""
+        secret = await ring.find(self.kek_id).unwrap(self.wrapped, self.place)
+        wrapped = await ring.current.wrap(secret, self.place)
+        return dataclasses.replace(self, kek_id=ring.current.id, wrapped=wrapped)
 
-def new_key(ring: KeyRing, tenant: str, purpose: str, generation: int) -> WrappedKey:
-    """A fresh data key, wrapped under the current key-encryption key."""
-    nonce = os.urandom(NONCE_BYTES)
-    secret = AESGCM(ring.current.secret).encrypt(nonce, os.urandom(KEY_BYTES), _wrapping(tenant, purpose, generation))
-    return WrappedKey(tenant, purpose, generation, ring.current.id, bytes((VERSION,)) + nonce + secret)
+
+async def new_key(ring: KeyRing, tenant: str, purpose: str, generation: int) -> WrappedKey:
+    """A fresh data key, wrapped under the current key-encryption key. Raises what the key's service raises."""
+    wrapped = await ring.current.wrap(os.urandom(KEY_BYTES), _wrapping(tenant, purpose, generation))
+    return WrappedKey(tenant, purpose, generation, ring.current.id, wrapped)
 
 
 def _wrapping(tenant: str, purpose: str, generation: int) -> bytes:

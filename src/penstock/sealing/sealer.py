@@ -1,7 +1,7 @@
 """The use cases: seal a value for its place, open it there again, and say at start-up whether the key is the right one.
 
 The data key is committed in a transaction of its own before anything is sealed with it, so a value that was stored can
-always be opened. Unwrapped keys stay in memory, bounded and for minutes only.
+always be opened. Unwrapped keys stay in memory, bounded and for minutes only; what wrapped them may be away meanwhile.
 """
 
 import collections
@@ -21,20 +21,37 @@ class Sealer:
     """Seals and opens values of tenants. `purpose` is a token such as `channel-secret`; `owner` is the row's id."""
 
     def __init__(
-        self, keys: store.KeepsKeys, ring: model.KeyRing, *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        keys: store.KeepsKeys,
+        ring: model.KeyRing,
+        *,
+        cache_s: float = CACHE_S,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._keys, self._ring, self._monotonic = keys, ring, monotonic
+        self._keys, self._ring, self._cache_s, self._monotonic = keys, ring, cache_s, monotonic
         self._cache: collections.OrderedDict[tuple[str, str, int], tuple[float, model.DataKey]] = (
             collections.OrderedDict()
         )
 
     async def verify(self) -> None:
-        """Prove that this process can open what the database holds. Raises Rejected `sealing_key_wrong`."""
-        for id in await self._keys.kek_ids():
+        """Prove that this process has the keys that the database needs. Raises Rejected `sealing_key_wrong`.
+
+        The first process to do so on a new database decides the key: from then on another one is wrong, also before
+        anything is sealed.
+        """
+        for id in await self._keys.adopt(self._ring.current.id):
             self._ring.find(id)
 
+    async def check(self) -> None:
+        """Prove that the current key can be used now. Raises Unavailable while its service is away, Rejected."""
+        await self._ring.current.check()
+
     async def seal(self, tenant: str, purpose: str, owner: str, plain: bytes) -> bytes:
-        """Seal `plain` for one row of one tenant; 33 bytes longer. Raises Unavailable when the keys cannot be read."""
+        """Seal `plain` for one row of one tenant; 33 bytes longer.
+
+        Raises Unavailable when the keys cannot be read, Rejected `sealing_key_retired` for a tenant's first value when
+        `rekey` has moved everything to another key-encryption key meanwhile.
+        """
         place = _place(tenant, purpose, owner)
         return (await self._newest(place)).seal(place, plain)
 
@@ -52,18 +69,24 @@ class Sealer:
         for name in [name for name in self._cache if name[:2] == (tenant, purpose)]:
             del self._cache[name]
 
+    async def close(self) -> None:
+        """Forget every key, and hang up."""
+        self._cache.clear()
+        for key in self._ring.all:
+            await key.close()
+
     async def _newest(self, place: model.Place) -> model.DataKey:
         known = self._recall(place, _NEWEST)
         if known is not None:
             return known
         found = await self._keys.newest(place.tenant, place.purpose)
         while found is None:
-            made = model.new_key(self._ring, place.tenant, place.purpose, 1)
+            made = await model.new_key(self._ring, place.tenant, place.purpose, 1)
             if await self._keys.insert(made):
                 found = made
             else:
                 found = await self._keys.newest(place.tenant, place.purpose)
-        key = found.unwrap(self._ring)
+        key = await found.unwrap(self._ring)
         self._remember(place, _NEWEST, key)
         self._remember(place, key.generation, key)
         return key
@@ -75,7 +98,7 @@ class Sealer:
         found = await self._keys.find(place.tenant, place.purpose, generation)
         if found is None:
             raise errors.Rejected("sealing_key_gone", f"the key of '{place.purpose}' is not there any more", status=410)
-        key = found.unwrap(self._ring)
+        key = await found.unwrap(self._ring)
         self._remember(place, generation, key)
         return key
 
@@ -89,7 +112,7 @@ class Sealer:
         return entry[1]
 
     def _remember(self, place: model.Place, generation: int, key: model.DataKey) -> None:
-        self._cache[place.tenant, place.purpose, generation] = (self._monotonic() + CACHE_S, key)
+        self._cache[place.tenant, place.purpose, generation] = (self._monotonic() + self._cache_s, key)
         while len(self._cache) > CACHED:
             self._cache.popitem(last=False)
 

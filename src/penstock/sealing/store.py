@@ -1,7 +1,8 @@
-"""Rows of `sealing.data_key` and `sealing.key_encryption_key`."""
+"""Rows of `sealing.data_key` and `sealing.key_encryption_key`, as the processes that seal and open use them."""
 
 from typing import Protocol
 
+from penstock.base import errors
 from penstock.database import pool
 from penstock.sealing import model
 
@@ -18,11 +19,14 @@ class KeepsKeys(Protocol):
         ...
 
     async def insert(self, key: model.WrappedKey) -> bool:
-        """Keep a new data key; False when another process was faster. Durable when it returns."""
+        """Keep a new data key; False when another process was faster. Durable when it returns.
+
+        Raises Rejected `sealing_key_retired` when nothing may be wrapped under its key-encryption key any more.
+        """
         ...
 
-    async def kek_ids(self) -> list[str]:
-        """Every key-encryption key that a data key was ever wrapped under here."""
+    async def adopt(self, kek_id: str) -> list[str]:
+        """The key-encryption keys that data keys may be wrapped under; where there is none yet, it is this one."""
         ...
 
 
@@ -53,20 +57,42 @@ class KeyStore:
         return next((model.WrappedKey(*row) for row in answer.rows()), None)
 
     async def insert(self, key: model.WrappedKey) -> bool:
-        """As `KeepsKeys.insert`."""
+        """As `KeepsKeys.insert`. The key-encryption key's row is held, so that nobody can retire it in between."""
         async with self._database.transaction("sealing", [key.tenant]) as transaction:
             transaction.send(
                 "insert into sealing.key_encryption_key (id) values (%s) on conflict do nothing", (key.kek_id,)
             )
-            answer = transaction.send(
-                "insert into sealing.data_key (tenant, purpose, generation, kek_id, wrapped) "
-                "values (%s, %s, %s, %s, %s) on conflict do nothing",
-                (key.tenant, key.purpose, key.generation, key.kek_id, key.wrapped),
+            held = transaction.send(
+                "select from sealing.key_encryption_key where id = %s and retired_at is null for share", (key.kek_id,)
             )
-        return answer.affected == 1
+            made = transaction.send(
+                "insert into sealing.data_key (tenant, purpose, generation, kek_id, wrapped) "
+                "select %s, %s, %s, id, %s::bytea from sealing.key_encryption_key "
+                "where id = %s and retired_at is null on conflict do nothing",
+                (key.tenant, key.purpose, key.generation, key.wrapped, key.kek_id),
+            )
+        if held.affected == 0:
+            raise errors.Rejected(
+                "sealing_key_retired",
+                f"key {key.kek_id} was replaced, and nothing new is sealed under it",
+                hint="Start this process again with the key that 'penstock secret status' names as current.",
+                status=409,
+            )
+        return made.affected == 1
 
-    async def kek_ids(self) -> list[str]:
-        """As `KeepsKeys.kek_ids`."""
+    async def adopt(self, kek_id: str) -> list[str]:
+        """As `KeepsKeys.adopt`. Locked, so that of two first processes the second meets the first one's key."""
         async with self._database.transaction("sealing") as transaction:
-            answer = transaction.send("select id from sealing.key_encryption_key order by first_used_at")
-        return [row[0] for row in answer.rows()]
+            known = await transaction.fetch_all(_LIVE)
+            if not known:
+                transaction.send("lock table sealing.key_encryption_key in share row exclusive mode")
+                transaction.send(
+                    "insert into sealing.key_encryption_key (id) "
+                    "select %s where not exists (select from sealing.key_encryption_key)",
+                    (kek_id,),
+                )
+                known = await transaction.fetch_all(_LIVE)
+        return [row[0] for row in known]
+
+
+_LIVE = "select id from sealing.key_encryption_key where emptied_at is null order by first_used_at, id"

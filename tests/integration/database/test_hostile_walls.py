@@ -172,6 +172,8 @@ HOSTILE = {
     "make a schema": "create schema mine",
     "make a role": "create role mine superuser login",
     "become a superuser": "alter role current_user superuser",
+    "bind a tenant for ever": "alter role session_user set penstock.tenants = '{globex}'",
+    "bind one for everybody": "alter role all set penstock.tenants = '{globex}'",
     "see through walls": "alter role current_user bypassrls",
     "load an extension": "create extension dblink",
     "load another": "create extension vector",

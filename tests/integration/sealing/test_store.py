@@ -58,7 +58,7 @@ async def test_no_tenant_finds_anothers_key_and_no_plain_key_is_stored(database)
         assert await transaction.fetch_all("select * from sealing.data_key") == []
     found = await keys.newest("acme", "secret")
     assert found is not None
-    assert found.unwrap(RING).generation == 1
+    assert (await found.unwrap(RING)).generation == 1
 
 
 async def test_a_wrapped_key_copied_to_another_tenant_opens_nothing(database, endpoint):

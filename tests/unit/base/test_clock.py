@@ -29,7 +29,7 @@ async def test_a_sleeper_wakes_when_its_time_has_come_and_not_before() -> None:
 
 async def test_a_sleep_of_nothing_returns_at_once() -> None:
     clock = clocks.ManualClock()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(10):
         await clock.sleep(0)
         await clock.sleep(-1)
     assert clock.monotonic() == 0.0

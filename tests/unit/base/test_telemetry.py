@@ -1,7 +1,9 @@
 """Log lines are JSON with the bound ids, spans move a context down its trace, and neither can end what it watches."""
 
+import asyncio
 import io
 import json
+import logging
 
 import pytest
 import structlog
@@ -21,6 +23,8 @@ def lines():
     telemetry.configure_logs(level="info", stream=stream)
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
     structlog.reset_defaults()
+    logging.getLogger().handlers = [each for each in logging.getLogger().handlers if "_Bridge" not in repr(each)]
+    logging.getLogger().setLevel(logging.WARNING)
 
 
 @pytest.fixture
@@ -81,6 +85,53 @@ def test_an_error_is_written_with_its_traceback(lines):
     assert "ValueError: odd" in line["exception"]
 
 
+def test_what_libraries_and_authors_say_is_such_a_line_too(lines, context):
+    with telemetry.bound(context):
+        logging.getLogger("moody").info("heard %s", "it")
+        try:
+            raise ValueError("odd")
+        except ValueError:
+            logging.getLogger("moody").exception("failed")
+    logging.getLogger("moody").debug("quiet")
+    logging.getLogger("moody").log(25, "a level of one's own")
+    said, failed, odd = lines()
+    assert (said["source"], said["message"], said["level"], said["tenant"]) == ("moody", "heard it", "info", "acme")
+    assert said["trace_id"] == context.trace_id
+    assert "ValueError: odd" in failed["exception"]
+    assert (odd["level"], "tenant" in odd) == ("info", False)
+
+
+def test_a_library_that_tells_every_request_is_heard_when_something_is_wrong(lines):
+    logging.getLogger("httpx").info("HTTP Request: POST https://example.org/bot-token")
+    logging.getLogger("httpx").warning("away")
+    assert [line["message"] for line in lines()] == ["away"]
+
+
+def test_a_line_that_cannot_be_made_ends_nobody(lines):
+    class Odd:
+        def __str__(self):
+            raise RuntimeError
+
+    before, logging.raiseExceptions = logging.raiseExceptions, False
+    try:
+        logging.getLogger("moody").info(Odd())
+    finally:
+        logging.raiseExceptions = before
+    assert lines() == []
+
+
+def test_a_context_is_bound_for_the_rest_of_a_task(lines, context):
+    async def work():
+        telemetry.bind(context)
+        telemetry.logger("x").info("inside")
+        assert telemetry.current() is context
+
+    asyncio.run(work())
+    telemetry.logger("x").info("outside")
+    assert ["tenant" in line for line in lines()] == [True, False]
+    assert telemetry.current() is None
+
+
 def test_a_reader_that_left_does_not_end_what_wants_to_log():
     class Left(io.StringIO):
         def write(self, _):
@@ -112,7 +163,7 @@ def test_a_span_moves_the_context_one_hop_down_its_trace(spans, context):
     assert f"{first.parent.span_id:016x}" == outer.span_id
     assert f"{first.context.span_id:016x}" == inner.span_id
     assert first.attributes["penstock.tenant"] == "acme"
-    assert first.attributes["thing"] == "x"
+    assert first.attributes["penstock.thing"] == "x"
 
 
 def test_an_error_marks_its_span_without_repeating_what_was_said(spans, context):

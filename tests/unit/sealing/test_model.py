@@ -14,8 +14,21 @@ PLACES = st.builds(model.Place, st.text(max_size=20), st.text(max_size=20), st.t
 PLACE = model.Place("acme", "channel-secret", "account 1")
 
 
+def now(work):
+    """What a coroutine that waits for nothing returns: the key in memory is never away."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("it waited")
+
+
+def new_key(ring, *place):
+    return now(model.new_key(ring, *place))
+
+
 def data_key(generation=1):
-    return model.new_key(RING, "acme", "channel-secret", generation).unwrap(RING)
+    return now(new_key(RING, "acme", "channel-secret", generation).unwrap(RING))
 
 
 @given(PLACES, st.binary(max_size=2000))
@@ -76,32 +89,48 @@ def test_the_same_text_is_never_sealed_the_same_way():
     [("globex", "channel-secret", 1), ("acme", "person-1", 1), ("acme", "channel-secret", 2)],
 )
 def test_a_wrapped_key_does_not_open_in_another_row(moved):
-    wrapped = model.new_key(RING, "acme", "channel-secret", 1)
+    wrapped = new_key(RING, "acme", "channel-secret", 1)
     with pytest.raises(errors.Broken) as raised:
-        model.WrappedKey(*moved, wrapped.kek_id, wrapped.wrapped).unwrap(RING)
+        now(model.WrappedKey(*moved, wrapped.kek_id, wrapped.wrapped).unwrap(RING))
     assert raised.value.code == "seal_broken"
 
 
 def test_a_wrapped_key_that_was_changed_does_not_open():
-    wrapped = model.new_key(RING, "acme", "channel-secret", 1)
+    wrapped = new_key(RING, "acme", "channel-secret", 1)
     for position in range(len(wrapped.wrapped)):
         changed = bytearray(wrapped.wrapped)
         changed[position] ^= 1
         with pytest.raises(errors.Broken):
-            model.WrappedKey("acme", "channel-secret", 1, wrapped.kek_id, bytes(changed)).unwrap(RING)
+            now(model.WrappedKey("acme", "channel-secret", 1, wrapped.kek_id, bytes(changed)).unwrap(RING))
 
 
 def test_the_old_key_still_opens_and_the_new_one_wraps():
     old, new = model.KeyEncryptionKey(os.urandom(32)), model.KeyEncryptionKey(os.urandom(32))
-    wrapped = model.new_key(model.KeyRing(old), "acme", "p", 1)
-    sealed = wrapped.unwrap(model.KeyRing(old)).seal(PLACE, b"secret")
+    wrapped = new_key(model.KeyRing(old), "acme", "p", 1)
+    sealed = now(wrapped.unwrap(model.KeyRing(old))).seal(PLACE, b"secret")
     both = model.KeyRing(new, (old,))
-    assert wrapped.unwrap(both).open(PLACE, sealed) == b"secret"
-    assert model.new_key(both, "acme", "p", 2).kek_id == new.id
+    assert now(wrapped.unwrap(both)).open(PLACE, sealed) == b"secret"
+    assert new_key(both, "acme", "p", 2).kek_id == new.id
     with pytest.raises(errors.Rejected) as raised:
-        wrapped.unwrap(model.KeyRing(new))
+        now(wrapped.unwrap(model.KeyRing(new)))
     assert raised.value.code == "sealing_key_wrong"
     assert old.id in raised.value.detail
+
+
+def test_a_data_key_moves_to_another_key_and_opens_what_it_sealed():
+    old, new = model.KeyEncryptionKey(os.urandom(32)), model.KeyEncryptionKey(os.urandom(32))
+    wrapped = new_key(model.KeyRing(old), "acme", "p", 1)
+    sealed = now(wrapped.unwrap(model.KeyRing(old))).seal(PLACE, b"secret")
+    moved = now(wrapped.moved(model.KeyRing(new, (old,))))
+    assert (moved.kek_id, moved.generation) == (new.id, 1)
+    assert now(moved.unwrap(model.KeyRing(new))).open(PLACE, sealed) == b"secret"
+
+
+def test_a_process_that_holds_no_key_opens_nothing_and_seals_nothing():
+    none = model.KeyRing(model.NoKey())
+    for work in (model.new_key(none, "acme", "p", 1), none.current.unwrap(b"x", b"y")):
+        with pytest.raises(errors.Broken):
+            now(work)
 
 
 def test_keys_never_print():

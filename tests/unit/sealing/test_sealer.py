@@ -4,33 +4,9 @@ import pytest
 
 from penstock.base import errors
 from penstock.sealing import model, sealer
+from tests.unit.sealing.table import Table
 
 RING = model.KeyRing(model.KeyEncryptionKey(b"k" * 32))
-
-
-class Table:
-    """Keys by the rules of `store.KeepsKeys`, counting how often they are looked for."""
-
-    def __init__(self):
-        self.rows = {}
-        self.looks = 0
-        self.before_insert = lambda: None
-
-    async def newest(self, tenant, purpose):
-        self.looks += 1
-        found = [row for name, row in sorted(self.rows.items()) if name[:2] == (tenant, purpose)]
-        return found[-1] if found else None
-
-    async def find(self, tenant, purpose, generation):
-        self.looks += 1
-        return self.rows.get((tenant, purpose, generation))
-
-    async def insert(self, key):
-        self.before_insert()
-        return self.rows.setdefault((key.tenant, key.purpose, key.generation), key) is key
-
-    async def kek_ids(self):
-        return sorted({row.kek_id for row in self.rows.values()})
 
 
 @pytest.fixture
@@ -65,7 +41,7 @@ async def test_a_value_that_was_moved_does_not_open(table, place):
 
 async def test_of_two_processes_that_need_a_first_key_one_makes_it(table):
     first, second = sealer.Sealer(table, RING), sealer.Sealer(table, RING)
-    faster = model.new_key(RING, "acme", "secret", 1)
+    faster = await model.new_key(RING, "acme", "secret", 1)
     table.before_insert = lambda: table.rows.setdefault(("acme", "secret", 1), faster)
     sealed = await first.seal("acme", "secret", "row", b"hush")
     assert table.rows == {("acme", "secret", 1): faster}
@@ -103,11 +79,82 @@ async def test_the_cache_is_bounded(table, monkeypatch):
 async def test_a_newer_key_seals_and_the_older_still_opens(table):
     sealing = sealer.Sealer(table, RING)
     before = await sealing.seal("acme", "secret", "row", b"old")
-    await table.insert(model.new_key(RING, "acme", "secret", 2))
+    await table.insert(await model.new_key(RING, "acme", "secret", 2))
     sealing.forget("acme", "secret")
     after = await sealing.seal("acme", "secret", "row", b"new")
     assert [model.generation_of(sealed) for sealed in (before, after)] == [1, 2]
     assert [await sealing.open("acme", "secret", "row", s) for s in (before, after)] == [b"old", b"new"]
+
+
+async def test_the_first_process_decides_the_key_before_anything_is_sealed(table):
+    await sealer.Sealer(table, RING).verify()
+    await sealer.Sealer(table, RING).verify()
+    with pytest.raises(errors.Rejected) as raised:
+        await sealer.Sealer(table, model.KeyRing(model.KeyEncryptionKey(b"n" * 32))).verify()
+    assert raised.value.code == "sealing_key_wrong"
+    assert table.rows == {}
+
+
+async def test_nothing_new_is_sealed_under_a_key_that_was_replaced(table):
+    sealing = sealer.Sealer(table, RING)
+    sealed = await sealing.seal("acme", "secret", "row", b"hush")
+    table.keks[RING.current.id] = "retired"
+    with pytest.raises(errors.Rejected) as raised:
+        await sealing.seal("globex", "secret", "row", b"hush")
+    assert (raised.value.code, raised.value.status) == ("sealing_key_retired", 409)
+    assert await sealing.open("acme", "secret", "row", sealed) == b"hush", "what is there still opens"
+
+
+async def test_a_key_service_that_is_away_is_noticed_at_the_start_and_not_while_keys_are_cached(table):
+    key = Faraway(b"k" * 32)
+    sealing = sealer.Sealer(table, model.KeyRing(key))
+    await sealing.verify()
+    await sealing.check()
+    sealed = await sealing.seal("acme", "secret", "row", b"hush")
+    key.away = True
+    await sealing.verify()
+    assert await sealing.open("acme", "secret", "row", sealed) == b"hush"
+    for refused in (sealing.check(), sealing.seal("globex", "secret", "row", b"hush")):
+        with pytest.raises(errors.Unavailable):
+            await refused
+    sealing.forget("acme", "secret")
+    with pytest.raises(errors.Unavailable):
+        await sealing.open("acme", "secret", "row", sealed)
+    key.away = False
+    assert await sealing.open("acme", "secret", "row", sealed) == b"hush"
+
+
+async def test_closing_forgets_every_key_and_hangs_up(table):
+    key = Faraway(b"k" * 32)
+    sealing = sealer.Sealer(table, model.KeyRing(RING.current, (key,)))
+    await sealing.seal("acme", "secret", "row", b"hush")
+    await sealing.close()
+    assert (len(sealing._cache), key.closed) == (0, True)
+
+
+class Faraway(model.KeyEncryptionKey):
+    """A key that can be out of reach."""
+
+    away, closed = False, False
+
+    async def check(self):
+        await self.wrap(bytes(32), b"")
+
+    async def wrap(self, secret, place):
+        if self.away:
+            raise errors.Unavailable("key_service_away", "away")
+        return await super().wrap(secret, place)
+
+    async def unwrap(self, wrapped, place):
+        if self.away:
+            raise errors.Unavailable("key_service_away", "away")
+        return await super().unwrap(wrapped, place)
+
+    async def close(self):
+        object.__setattr__(self, "closed", True)
+
+    def __setattr__(self, name, value):
+        object.__setattr__(self, name, value)
 
 
 async def test_a_wrong_key_is_told_at_the_start(table):

@@ -1,0 +1,1 @@
+"""What sealing calls: key services far away. The one in the process's own memory is `model.KeyEncryptionKey`."""
