@@ -2,11 +2,13 @@
 #   make demo    run the main job          make check   format, lint, types, imports, house, contract
 #   make test    all tests                 make bench   benchmarks (ONLY=name for one)
 #   make soak    faults for DURATION=300 seconds, by SEED=, LOSSES=1; make compatibility EARLIER=revision beside this build
+#   make new-adapter NAME=x    begin a channel: docs/how-to/write-an-adapter.md
 # PYTHON=/path/to/python names the Python to build on (3.11 or newer; found by itself otherwise).
 
 PYTHON ?=
 ONLY ?=
 REASON ?=
+NAME ?=
 # Tests mostly wait for servers: two workers halve the time, and a file's tests stay together. WORKERS=0 runs in turn.
 WORKERS ?= 2
 ARGUMENTS ?=
@@ -27,11 +29,11 @@ echo "penstock: no Python runs here. Install 3.11 or newer: apt install python3 
 exit 1
 endef
 
-.PHONY: help demo test check format bench soak compatibility docs proto contract lock upgrade clean setup everything \
+.PHONY: help demo test check format bench soak compatibility docs new-adapter proto contract lock upgrade clean setup everything \
 	check-format check-lint check-types check-imports check-house check-proto check-contract check-lock check-docs
 
 help:
-	@sed -n '2,5p' Makefile
+	@sed -n '2,6p' Makefile
 
 demo: setup
 	@.venv/bin/penstock demo $(ARGUMENTS)
@@ -87,6 +89,10 @@ compatibility: everything
 # Writes the reference pages from the code.
 docs: everything
 	@$(RUN) docs/generate.py
+
+# Begins a channel of that NAME, one word: docs/how-to/write-an-adapter.md.
+new-adapter: everything
+	@$(RUN) tools/new_adapter.py "$(NAME)"
 
 # Writes src/penstock/messages/v1 from proto/.
 proto: everything

@@ -2,7 +2,8 @@
 
 `python docs/generate.py` writes below `docs/reference`: `settings.md` (each field with the docstring under it),
 `cli.md` (what `--help` says), `metrics.md` (meaning and remedy of each), `streams.md` (the tables of streams, durable
-consumers and routes) and `errors.md` (every stable code). `--check` compares, names the pages that differ and exits 1.
+consumers and routes), `errors.md` (every stable code) and `personal-data.md` (columns about people). `--check`
+compares, names the pages that differ and exits 1.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import inspect
 import pkgutil
 import sys
 import textwrap
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -236,7 +238,26 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     ]
 
 
+def personal_page() -> str:
+    """What each room's tables hold about people who talk, and what erasing does with it."""
+    lines = [
+        "# Personal data, column by column",
+        "",
+        "About people who talk; all other columns are about nobody. What `penstock person` does with it is told in",
+        "[operations/personal-data](../operations/personal-data.md). Every room with an outbox has the first table.",
+    ]
+    house = Path(inspect.getfile(penstock)).parent
+    for path in sorted(house.rglob("personal.toml"), key=lambda path: (path.parent.name != "tables", str(path))):
+        for name, columns in tomllib.loads(path.read_text("utf-8")).items():
+            about = [(f"`{of}`", told["about"], told["erasing"]) for of, told in columns.items() if of != "plain"]
+            if about:
+                room = "" if path.parent.name == "tables" else f"{path.parent.name}."
+                lines += ["", f"## `{room}{name}`", "", *table(("column", "is about", "erasing"), about)]
+    return "\n".join(lines)
+
+
 PAGES: dict[str, Callable[[], str]] = {
+    "personal-data.md": personal_page,
     "settings.md": settings_page,
     "cli.md": command_page,
     "metrics.md": metrics_page,

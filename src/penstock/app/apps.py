@@ -13,7 +13,18 @@ from penstock.base import errors
 
 READY_FD: Final = "PENSTOCK_SDK__READY_FD"
 FOR_APPS: Final = frozenset(
-    {"PENSTOCK_DATA", "PENSTOCK_TENANT", "PENSTOCK_NATS_URL", "PENSTOCK_NATS_USER", "PENSTOCK_NATS_PASSWORD"}
+    {
+        "PENSTOCK_DATA",
+        "PENSTOCK_LOGINS",
+        "PENSTOCK_TENANT",
+        "PENSTOCK_NATS_URL",
+        "PENSTOCK_NATS_USER",
+        "PENSTOCK_NATS_PASSWORD",
+        # Where spans go, and not the key of the collector that the operator may have put into the environment.
+        "PENSTOCK_TELEMETRY__OTLP_ENDPOINT",
+        "PENSTOCK_TELEMETRY__OTLP_HEADERS_FILE",
+        "PENSTOCK_TELEMETRY__OTLP_SHARE",
+    }
 )
 LISTENS_S: Final = 20.0
 STOPS_S: Final = 30.0

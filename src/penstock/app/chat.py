@@ -122,9 +122,8 @@ async def opened(
         account, credentials = await joined.channels.known.find(account.channel, account.id)
         after = await joined.channels.replies.latest(account)
         if app is not None:
-            await stack.enter_async_context(
-                apps.running(app, {"PENSTOCK_SDK__LOG_LEVEL": "warning", **environ, "PENSTOCK_TENANT": tenant}, told)
-            )
+            of_app = {"PENSTOCK_SDK__LOG_LEVEL": "warning", **environ, **found.telemetry.for_apps()}
+            await stack.enter_async_context(apps.running(app, {**of_app, "PENSTOCK_TENANT": tenant}, told))
         terminal = Terminal(joined.http_url, account, credentials, after=after)
         stack.push_async_callback(terminal.close)
         yield terminal

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from penstock.base import errors, settings
+from penstock.base import errors, settings, telemetry_settings
 from penstock.channels import settings as channels_settings
 from penstock.database import settings as database_settings
 from penstock.edge import settings as edge_settings
@@ -14,20 +14,7 @@ from penstock.sealing import keys
 from penstock.sealing import settings as sealing_settings
 from penstock.servers import settings as servers_settings
 from penstock.spine import settings as spine_settings
-
-
-@dataclasses.dataclass(frozen=True)
-class TelemetrySettings:
-    """Logs."""
-
-    log_level: str = "info"
-    """Least important log line written: debug, info, warning or error."""
-
-    def __post_init__(self) -> None:
-        if self.log_level not in {"debug", "info", "warning", "error"}:
-            raise errors.Rejected(
-                "bad_setting", "telemetry.log_level must be debug, info, warning or error", field="telemetry.log_level"
-            )
+from penstock.state import settings as state_settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +28,8 @@ class Configuration:
     nats: spine_settings.NatsSettings
     edge: edge_settings.EdgeSettings
     channels: channels_settings.ChannelsSettings
-    telemetry: TelemetrySettings
+    state: state_settings.StateSettings
+    telemetry: telemetry_settings.TelemetrySettings
     key_file: Path
 
 
@@ -53,7 +41,8 @@ ROOMS: Mapping[str, type[Any]] = {
     "nats": spine_settings.NatsSettings,
     "edge": edge_settings.EdgeSettings,
     "channels": channels_settings.ChannelsSettings,
-    "telemetry": TelemetrySettings,
+    "state": state_settings.StateSettings,
+    "telemetry": telemetry_settings.TelemetrySettings,
 }
 
 SHORT: Mapping[str, tuple[str, str]] = {

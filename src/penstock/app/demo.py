@@ -1,7 +1,8 @@
-"""The demonstration: two tenants, real signatures, a realistic conversation through every layer, and a count.
+"""The demonstration: two tenants on every channel, real signatures, a realistic conversation through every layer.
 
 Everything lives in a temporary folder and is gone afterwards. The platforms are simulators on loopback that check every
-byte they are sent; the app is `examples/echo`, run as its own process as a user would run it.
+byte they are sent; the app is `examples/echo`, run as its own process as a user would run it. What was said and what
+came back is counted by channel, and what is missing, doubled or out of order.
 """
 
 import asyncio
@@ -12,30 +13,39 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import httpx
 
 from penstock.app import apps, configuration, examples, house, up
-from penstock.base import settings as base_settings
-from penstock.channels.testing import webhook_platform, webhook_sender, webhook_simulator
+from penstock.channels.testing import simulator as simulated
+from penstock.channels.testing import simulators
 
 TENANTS: Final = ("acme", "globex")
 AT_ONCE: Final = 16
 ANSWER_S: Final = 20.0
 DUPLICATES: Final = "penstock_inbound_duplicates_total"
+CHANGES: Final = ("edit", "react", "attach", "delete")
+"""What people do in a conversation besides saying something twice, where their platform lets them."""
 
 Progress = Callable[[int, int], None]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Counted:
+    """What went in and came out on one channel, for both tenants."""
+
+    messages_in: int
+    replies_out: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Report:
     """What the demonstration counted; latencies in milliseconds from posting a webhook to the answer's arrival."""
 
-    messages_in: int
-    replies_out: int
+    channels: Mapping[str, Counted]
     lost: int
     doubled: int
     out_of_order: int
@@ -57,61 +67,63 @@ class Report:
 class Talk:
     """One conversation of one person with one tenant's app, and what should have come back, in order."""
 
-    LENGTH: Final = 6
-    """Messages in one conversation."""
-
-    def __init__(self, simulator: webhook_simulator.WebhookSimulator, name: str) -> None:
-        self._simulator, self._name = simulator, name
+    def __init__(self, simulator: simulated.Simulator, name: str) -> None:
+        self.simulator, self._name = simulator, name
+        self.length = 2 + sum(change in simulator.abilities for change in CHANGES)
         self.expected: list[str] = []
         self.latencies_s: list[float] = []
         self.sent = 0
         self.duplicates = 0
 
     async def hold(self, told: Callable[[], None]) -> None:
-        """Say, answer in a thread, change, react, send a file, take back; one delivery is repeated."""
-        simulator, name = self._simulator, self._name
-        first = await self._answered(simulator.say(name, f"Hello from {name}"), f"You said: Hello from {name}")
+        """Say, answer, change, react, send a file, take back, as far as people here can; one delivery is repeated."""
+        platform, name = self.simulator, self._name
+        first = await self._answered(platform.say(name, f"Hello from {name}"), f"You said: Hello from {name}")
         told()
         self.duplicates += 1
-        await simulator.repeat(first)
+        await platform.repeat(first)
+        answering = first.message_id if "reply" in platform.abilities else ""
         second = await self._answered(
-            simulator.say(name, "Is anybody there?", thread=first.message_id, reply_to=first.message_id),
-            "You said: Is anybody there?",
+            platform.say(name, "Is anybody there?", reply_to=answering), "You said: Is anybody there?"
         )
         told()
-        await self._answered(
-            simulator.edit(name, second.message_id, "Is somebody there?"), "Edited: Is somebody there?"
-        )
-        told()
-        await self._answered(simulator.react(name, first.message_id, "👍"), "Saw 👍")
-        told()
-        await self._answered(simulator.attach(name, "plan.txt", b"one, two, three"), "Got plan.txt")
-        told()
-        await self._answered(simulator.delete(name, second.message_id), "Forgot it")
-        told()
+        changes: Mapping[str, tuple[Callable[[], Awaitable[simulated.Posted]], str]] = {
+            "edit": (
+                lambda: platform.edit(name, second.message_id, "Is somebody there?"),
+                "Edited: Is somebody there?",
+            ),
+            "react": (lambda: platform.react(name, first.message_id, "👍"), "Saw 👍"),
+            "attach": (lambda: platform.attach(name, "plan.txt", b"one, two, three"), "Got plan.txt"),
+            "delete": (lambda: platform.delete(name, second.message_id), "Forgot it"),
+        }
+        for change in CHANGES:
+            if change in platform.abilities:
+                do, answer = changes[change]
+                await self._answered(do(), answer)
+                told()
 
-    async def _answered(self, posting: Awaitable[webhook_simulator.Posted], answer: str) -> webhook_simulator.Posted:
+    async def _answered(self, posting: Awaitable[simulated.Posted], answer: str) -> simulated.Posted:
         """Post, then wait for the app's answer; one that does not come is counted as lost in the end."""
         begun = time.perf_counter()
         posted = await posting
         self.sent += 1
         self.expected.append(answer)
-        count, arrived = len(self.expected), self._simulator.arrivals_in
+        count = len(self.expected)
         with contextlib.suppress(TimeoutError):
-            await self._simulator.until(lambda: len(arrived(self._name)) >= count, timeout_s=ANSWER_S)
-            self.latencies_s.append(arrived(self._name)[count - 1].at_s - begun)
+            await self.simulator.until(lambda: len(self.heard()) >= count, timeout_s=ANSWER_S)
+            self.latencies_s.append(self.heard()[count - 1].at_s - begun)
         return posted
+
+    def heard(self) -> Sequence[simulated.Heard]:
+        """What came back, in order."""
+        return self.simulator.heard(self._name)
 
     def compare(self) -> tuple[int, int, bool]:
         """How many answers never came, how many came too often, and whether those that came are out of order."""
-        said = [_text(arrival) for arrival in self._simulator.arrivals_in(self._name)]
+        said = [one.text for one in self.heard()]
         lost, doubled = Counter(self.expected) - Counter(said), Counter(said) - Counter(self.expected)
         wanted = [text for text in self.expected if text in said]
         return lost.total(), doubled.total(), list(dict.fromkeys(said)) != list(dict.fromkeys(wanted))
-
-
-def _text(arrival: webhook_platform.Arrival) -> str:
-    return arrival.command.text
 
 
 async def run(conversations: int, progress: Progress) -> Report:
@@ -122,14 +134,14 @@ async def run(conversations: int, progress: Progress) -> Report:
         settings = configuration.load(environ)
         async with up.running(settings, environ) as installation, contextlib.AsyncExitStack() as stack:
             async with house.of_running_installation(settings) as joined:
-                simulators = [await _tenant(joined, stack, tenant) for tenant in TENANTS]
+                platforms = [one for tenant in TENANTS for one in await _tenant(joined, stack, tenant)]
             echo = examples.path("echo") / "app.py"
             environ = {**installation.environ, "PENSTOCK_TENANT": ",".join(TENANTS)}
             await stack.enter_async_context(apps.running(echo, environ))
-            talks = [Talk(simulators[n % len(simulators)], f"room-{n}") for n in range(conversations)]
+            talks = [Talk(platforms[n % len(platforms)], f"ROOM{n}") for n in range(conversations)]
             await _hold(talks, progress)
             suppressed = await _suppressed(installation.endpoints.http_url)
-        return _report(talks, simulators, suppressed, time.perf_counter() - begun)
+        return _report(talks, platforms, suppressed, time.perf_counter() - begun)
 
 
 @contextlib.contextmanager
@@ -154,24 +166,23 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
-async def _tenant(
-    joined: house.House, stack: contextlib.AsyncExitStack, tenant: str
-) -> webhook_simulator.WebhookSimulator:
-    """A tenant with one account on a platform of its own."""
+async def _tenant(joined: house.House, stack: contextlib.AsyncExitStack, tenant: str) -> Sequence[simulated.Simulator]:
+    """A tenant with an account on each platform, of which it has one of its own."""
     await joined.tenancy.create(tenant)
-    secret = webhook_sender.fresh_secret()
-    simulator = webhook_simulator.WebhookSimulator([secret], patience_s=ANSWER_S)
-    await stack.enter_async_context(simulator)
-    made = await joined.channels.accounts.create(
-        tenant, "webhook", "demo", config={"url": simulator.url}, secret=base_settings.Secret(secret)
-    )
-    simulator.connect(joined.webhook_url(made.account))
-    return simulator
+    platforms: list[simulated.Simulator] = []
+    for channel, start in simulators.ALL.items():
+        platform = await stack.enter_async_context(start(patience_s=ANSWER_S))
+        made = await joined.channels.accounts.create(
+            tenant, channel, f"demo {channel}", config=platform.config, secrets=platform.secrets
+        )
+        platform.connect(joined.webhook_url(made.account))
+        platforms.append(platform)
+    return platforms
 
 
 async def _hold(talks: list[Talk], progress: Progress) -> None:
     """All conversations, some at once."""
-    turns, told, total = asyncio.Semaphore(AT_ONCE), 0, len(talks) * Talk.LENGTH
+    turns, told, total = asyncio.Semaphore(AT_ONCE), 0, sum(talk.length for talk in talks)
 
     def tell() -> None:
         nonlocal told
@@ -193,23 +204,27 @@ async def _suppressed(http_url: str) -> int:
     return int(sum(map(float, values)))
 
 
-def _report(
-    talks: list[Talk], simulators: list[webhook_simulator.WebhookSimulator], suppressed: int, seconds: float
-) -> Report:
+def _report(talks: list[Talk], platforms: Sequence[simulated.Simulator], suppressed: int, seconds: float) -> Report:
     compared = [talk.compare() for talk in talks]
     latencies = sorted(latency * 1000 for talk in talks for latency in talk.latencies_s) or [0.0, 0.0]
+    channels = dict.fromkeys(platform.channel for platform in platforms)
     cuts = statistics.quantiles(latencies, n=100, method="inclusive")
     return Report(
-        messages_in=sum(talk.sent for talk in talks),
-        replies_out=sum(len(simulator.arrivals) for simulator in simulators),
+        channels={
+            channel: _counted([talk for talk in talks if talk.simulator.channel == channel]) for channel in channels
+        },
         lost=sum(lost for lost, _, _ in compared),
         doubled=sum(doubled for _, doubled, _ in compared),
         out_of_order=sum(disordered for _, _, disordered in compared),
         duplicates_sent=sum(talk.duplicates for talk in talks),
         duplicates_suppressed=suppressed,
-        faults=sum(len(simulator.faults) for simulator in simulators),
+        faults=sum(len(platform.faults) for platform in platforms),
         p50_ms=cuts[49],
         p95_ms=cuts[94],
         p99_ms=cuts[98],
         seconds=seconds,
     )
+
+
+def _counted(talks: list[Talk]) -> Counted:
+    return Counted(sum(talk.sent for talk in talks), sum(len(talk.heard()) for talk in talks))

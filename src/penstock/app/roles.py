@@ -4,12 +4,13 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from penstock.base import errors
+from penstock.base import errors, ids
 from penstock.channels import wiring as channels_wiring
+from penstock.channels.service import retention as channels_retention
 from penstock.edge.entrypoints import http
-from penstock.spine import advisories, consumer, ports, suspects
+from penstock.spine import advisories, consumer, porter, ports, suspects
 from penstock.spine import worker as workers
-from penstock.state import keeper, publisher
+from penstock.state import keeper, publisher, retention
 
 if TYPE_CHECKING:
     from penstock.app import configuration, house
@@ -24,8 +25,9 @@ class Parts:
         self.mounts: list[http.Mount] = []
         self.workers: list[tuple[consumer.ConsumerPolicy, workers.Worker]] = []
         self.started: list[workers.Worker] = []
+        self.durables: list[consumer.ConsumerPolicy] = []
         self.publishers: dict[str, publisher.Publisher] = {}
-        self.keepers: list[keeper.Keeper] = []
+        self.keepers: list[keeper.Keeper | porter.Porter | retention.Retention] = []
 
     def publish_outbox(self, room: str) -> None:
         """Publish what that room's outbox holds; asked for by every role whose transactions write to it."""
@@ -46,17 +48,33 @@ class Parts:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Role:
-    """A name for `penstock run`, what it means, and what it adds."""
+    """A name for `penstock run`, what it means, what it adds, and the rooms whose tables it touches meanwhile.
+
+    `publishes`: it carries outboxes to their streams, of all tenants.
+    """
 
     name: str
     meaning: str
     furnish: Callable[[Parts], None]
+    rooms: tuple[str, ...]
+    publishes: bool = True
+
+    @property
+    def seals(self) -> bool:
+        """Whether it opens what is sealed, and so needs a key."""
+        return "sealing" in self.rooms
 
 
 def _inbound(parts: Parts) -> None:
     room = parts.house.channels
     parts.mounts += [http.Mount("/webhooks/", room.webhooks), http.Mount("/v1/terminal/", room.terminal)]
     parts.publish_outbox("channels")
+
+    async def tenants() -> list[ids.TenantId]:
+        return [tenant.id for tenant in await parts.house.tenancy.list()]
+
+    kinds = channels_retention.kinds(parts.settings.channels, parts.house.database)
+    parts.keepers.append(retention.Retention(kinds, tenants))
 
 
 def _outbound(parts: Parts) -> None:
@@ -65,16 +83,30 @@ def _outbound(parts: Parts) -> None:
 
 
 def _state(parts: Parts) -> None:
+    # Other roles may run with a login that makes nothing.
+    parts.durables += [parts.settings.spine.tuned(policy) for policy in consumer.CONSUMERS]
     parts.consume(consumer.QUARANTINE, parts.house.quarantine.handle)
     parts.consume(consumer.ADVISORIES, advisories.Advisories(parts.spine).handle)
     parts.publish_outbox("state")
-    parts.keepers.append(keeper.Keeper(parts.house.database, parts.spine))
+    old = retention.OldQuarantine(parts.house.database, parts.settings.state.keep_quarantine_days)
+    parts.keepers += [
+        keeper.Keeper(parts.house.database, parts.spine),
+        porter.Porter(parts.spine),
+        retention.Retention([old], old.tenants),
+    ]
 
+
+_TALKING: Final = ("tenancy", "sealing", "channels")
 
 ROLES: Final[Sequence[Role]] = (
-    Role("inbound", "takes webhooks and the terminal's messages", _inbound),
-    Role("outbound", "sends what apps say to platforms", _outbound),
-    Role("state", "keeps quarantined messages and redrives them; keeps the floors of consumers", _state),
+    Role("inbound", "takes webhooks and the terminal's messages; forgets what is old", _inbound, _TALKING),
+    Role("outbound", "sends what apps say to platforms", _outbound, _TALKING),
+    Role(
+        "state",
+        "keeps quarantined messages and redrives them; keeps the floors of consumers; lets apps in",
+        _state,
+        ("state",),
+    ),
 )
 GROUPS: Final = {"channels": ("inbound", "outbound"), "all": ("inbound", "outbound", "state")}
 

@@ -106,20 +106,31 @@ def wanted(found: configuration.Configuration) -> plan.Wanted:
 
 @contextlib.asynccontextmanager
 async def opened(found: configuration.Configuration) -> AsyncGenerator[Streams]:
-    """Connected to NATS. Raises Unavailable `not_running`, `nats_unreachable`, Rejected `nats_auth`, `nats_url`."""
-    nats, user, password = found.nats, "", ""
+    """Connected to NATS. Raises as `connected`."""
     postgres_url = found.servers.postgres_url.reveal() if found.servers.postgres_url is not None else ""
+    if found.servers.nats_url is None:
+        postgres_url = endpoints.read(folder.absolute(found.servers.data_folder)).postgres_url
+    async with connected(found) as spine:
+        yield Streams(spine, wanted(found), replicas=found.spine.replicas, postgres_url=postgres_url)
+
+
+@contextlib.asynccontextmanager
+async def connected(found: configuration.Configuration) -> AsyncGenerator[spine_nats.NatsSpine]:
+    """The NATS that the settings name, or else that of the installation that runs.
+
+    Raises Unavailable `not_running`, `nats_unreachable`, Rejected `nats_auth`, `nats_url`.
+    """
+    nats, user, password = found.nats, "", ""
     if found.servers.nats_url is not None:
         url = found.servers.nats_url.reveal()
     else:
         where = endpoints.read(folder.absolute(found.servers.data_folder))
         url, user, password = where.nats_url, where.nats_user, where.nats_password
-        postgres_url = where.postgres_url
         if where.nats:
             nats = settings.load(spine_settings.NatsSettings, "nats", {"nats": dict(where.nats)}, {})
     there = spine_nats.NatsSpine.address(url, nats, user=user, password=password, name="penstock cli")
     spine = await spine_nats.NatsSpine.connect(there, wait_s=CONNECTS_WITHIN_S)
     try:
-        yield Streams(spine, wanted(found), replicas=found.spine.replicas, postgres_url=postgres_url)
+        yield spine
     finally:
         await spine.close()

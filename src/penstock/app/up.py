@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from penstock.app import child, configuration, endpoints, house, schema
+from penstock.app import child, configuration, endpoints, house, schema, walls
 from penstock.base import errors, settings, tasks, telemetry
 from penstock.database import migrations, roles
 from penstock.edge import wiring as edge_wiring
@@ -23,6 +23,8 @@ from penstock.servers import credentials, embedded, folder, given, probe
 ROLES: Final = ("channels", "state")
 LOGIN: Final = "penstock"
 READY_S: Final = 60.0
+
+_log = telemetry.logger("app.up")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,8 +64,10 @@ async def running(
             pid=os.getpid(),
             nats=found.nats.table(),
         )
-        async with house.opened(found, where.postgres_url):
-            pass  # what the core would refuse (a wrong sealing key) is said here, and not by a core that keeps ending
+        await _prove_openable(found, where.postgres_url)
+        await stack.enter_async_context(
+            walls.kept(walls.Ground(found, place, at.nats, servers.nats), where.postgres_url)
+        )
         core = child.Child((*child.PROGRAM, *ROLES), _core_environ(variables, at, where, place), listener)
         await core.start()
         stack.push_async_callback(core.stop, 2 * found.edge.drain_s + 15)
@@ -86,7 +90,7 @@ def _require_purpose(found: configuration.Configuration) -> None:
 
 def _ensure_key(found: configuration.Configuration, place: folder.DataFolder) -> tuple[str, ...]:
     """Make the key that seals secrets, unless the settings bring one; returns what people should know of it."""
-    if found.sealing.key is not None or found.sealing.key_file is not None:
+    if found.sealing.service != "key" or found.sealing.key is not None or found.sealing.key_file is not None:
         return ()
     note = keys.ensure_file(found.key_file, data_folder=place.path)
     return (note,) if note else ()
@@ -106,6 +110,24 @@ async def _migrate(found: configuration.Configuration, place: folder.DataFolder,
     parts = urlsplit(admin_url.reveal())
     place_of_server = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{LOGIN}:{quote(word, safe='')}@{place_of_server}"))
+
+
+async def _prove_openable(found: configuration.Configuration, postgres_url: str) -> None:
+    """Say here what the core would refuse (a wrong sealing key), and not by a core that keeps ending.
+
+    A key service that is away is waited for, as the core would.
+    """
+    failures = 0
+    while True:
+        try:
+            async with house.opened(found, postgres_url):
+                return
+        except errors.Unavailable as error:
+            if error.code != "key_service_away":
+                raise
+            failures += 1
+            _log.warning("waits to start", code=error.code, detail=error.detail)
+            await asyncio.sleep(tasks.backoff_s(failures, most_s=5.0))
 
 
 def _core_environ(

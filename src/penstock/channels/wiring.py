@@ -6,7 +6,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from penstock.base import clock as clocks
 from penstock.base import context as contexts
 from penstock.channels import consumers, ports, registry, settings
-from penstock.channels.adapters import channel_slack, channel_telegram, channel_terminal, channel_webhook, extension
+from penstock.channels.adapters import (
+    channel_cliq,
+    channel_slack,
+    channel_telegram,
+    channel_terminal,
+    channel_webhook,
+    extension,
+)
 from penstock.channels.entrypoints import terminal, webhooks
 from penstock.channels.service import accounts, directory, inbound, lookup, outbound, replies, unknown
 from penstock.channels.store import accounts as account_rows
@@ -74,6 +81,7 @@ def adapters(limits: settings.ChannelsSettings) -> dict[str, ports.Channel]:
         channel_terminal.TerminalChannel(tolerance_s=window_s),
         channel_telegram.TelegramChannel(timeout_s=limits.send_deadline_s),
         channel_slack.SlackChannel(timeout_s=limits.send_deadline_s, tolerance_s=window_s),
+        channel_cliq.CliqChannel(timeout_s=limits.send_deadline_s),
     ]
     return {channel.name: channel for channel in shipped}
 

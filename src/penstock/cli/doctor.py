@@ -1,25 +1,36 @@
-"""`penstock doctor`: what is here, what is missing, what would run."""
+"""`penstock doctor`: what is here, what is missing, what would run, and which parts of an installation are there."""
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import typer
 
 from penstock.base import errors
 from penstock.cli import output, verb
 
+if TYPE_CHECKING:
+    from penstock.servers import doctor as doctors
+
 _SIGNS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 
 
 def doctor(data: verb.Data = None, as_json: verb.AsJson = False) -> None:
-    """Look at this machine and say what would run.
+    """Look at this machine and say what would run, and at what runs and say which parts are there.
 
     Example: penstock doctor
     """
-    from penstock.app import configuration
-    from penstock.servers import doctor as checks
+
+    async def work() -> "list[doctors.Check]":
+        from penstock.app import configuration, presence
+        from penstock.base import telemetry
+        from penstock.servers import doctor as checks
+
+        telemetry.configure_logs(level="error")
+        found = configuration.load(data_folder=data)
+        return [*await checks.examine(found.servers), *await presence.examine(found)]
 
     try:
-        found = asyncio.run(checks.examine(configuration.load(data_folder=data).servers))
+        found = asyncio.run(work())
     except errors.PenstockError as error:
         raise typer.Exit(output.fail(error, as_json=as_json)) from None
     if as_json:

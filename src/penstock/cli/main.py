@@ -8,7 +8,22 @@ import typer
 
 import penstock
 from penstock.base import errors
-from penstock.cli import account, chat, doctor, outbox, output, quarantine, running, stream, tenant
+from penstock.cli import (
+    account,
+    chat,
+    database,
+    doctor,
+    message,
+    nats,
+    outbox,
+    output,
+    person,
+    quarantine,
+    running,
+    secret,
+    stream,
+    tenant,
+)
 
 application = typer.Typer(
     name="penstock",
@@ -30,9 +45,14 @@ for name, verb in (
 for name, group in (
     ("tenant", tenant.group),
     ("account", account.group),
+    ("message", message.group),
     ("quarantine", quarantine.group),
     ("outbox", outbox.group),
+    ("person", person.group),
     ("stream", stream.group),
+    ("database", database.group),
+    ("nats", nats.group),
+    ("secret", secret.group),
 ):
     application.add_typer(group, name=name)
 

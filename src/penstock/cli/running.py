@@ -49,7 +49,7 @@ def demo(
     conversations: Annotated[int, typer.Option(min=1, max=10_000, help="How many conversations to hold.")] = 60,
     as_json: verb.AsJson = False,
 ) -> None:
-    """Hold conversations through the whole system and count. All in a temporary folder; nothing is left.
+    """Hold conversations on every channel and count. All in a temporary folder; nothing is left.
 
     Example: penstock demo
     """
@@ -73,8 +73,10 @@ def demo(
 
 def _show(report: "demonstration.Report") -> None:
     rows = [
-        ("messages in", report.messages_in),
-        ("replies out", report.replies_out),
+        *(
+            (f"{channel}: messages in, replies out", f"{counted.messages_in}, {counted.replies_out}")
+            for channel, counted in report.channels.items()
+        ),
         ("latency, webhook to reply", f"p50 {report.p50_ms:.1f} ms, p95 {report.p95_ms:.1f}, p99 {report.p99_ms:.1f}"),
         ("duplicate webhooks", f"{report.duplicates_sent} sent, {report.duplicates_suppressed} suppressed"),
         ("doubled replies", report.doubled),

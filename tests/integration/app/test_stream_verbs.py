@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import datetime
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -75,14 +76,14 @@ async def aged(spine: ports.Spine) -> None:
     """Return when the last receipt is older than a tenth of a second."""
     state = await spine.stream_state("RECEIPTS")
     assert state is not None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while await spine.first_since("RECEIPTS", datetime.datetime.now(datetime.UTC) - TENTH) <= state.last:
             await asyncio.sleep(0.02)
 
 
 async def fewer(spine: ports.Spine, most: int) -> None:
     """Return when there are no more receipts than that: a server drops what is too old a moment later."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while (state := await spine.stream_state("RECEIPTS")) is not None and state.messages > most:
             await asyncio.sleep(0.02)
 
@@ -168,6 +169,17 @@ def test_buckets_are_listed_on_request_and_those_of_others_are_never_changed(ser
     assert "KV_things" not in {step["stream"] for step in asked}
 
 
+def assert_copies(at: At, count: int, *, apart: str = "") -> None:
+    """Every stream and bucket but one has as many copies, and all become current: one may fall behind at any time."""
+    deadline = time.monotonic() + 20
+    while True:
+        listed = [one for one in at.call("ls", "--all", "--json").document if one["name"] != apart]
+        assert {one["replicas"] for one in listed} == {count}
+        if {one["copies"] for one in listed} == {count}:
+            return
+        assert time.monotonic() < deadline, listed
+
+
 async def with_buckets(spine: ports.Spine) -> None:
     await (await spine.key_value("penstock_things")).put("key", b"value")
     await spine.key_value("things")
@@ -194,9 +206,10 @@ def test_our_own_buckets_get_as_many_copies_as_streams_and_keep_all_else(cluster
         asked = {"PENSTOCK_SPINE__REPLICAS": str(replicas)}
         assert clustered.call("apply", "--yes", **asked).code == 0
         found = {one["name"]: one for one in clustered.call("ls", "--all", "--json").document}
-        assert found.pop("KV_things")["copies"] == stranger["copies"]
+        # Those it is to have: how many are current may change by itself.
+        assert found["KV_things"]["replicas"] == stranger["replicas"]
         assert asyncio.run(with_payload(clustered, reference)) == reference
-        assert {one["copies"] for one in found.values()} == {replicas}
+        assert_copies(clustered, replicas, apart="KV_things")
         assert clustered.call("diff", **asked).code == 0
 
     async def value(spine: ports.Spine) -> bytes | None:
@@ -308,10 +321,6 @@ def clustered(nats_cluster):
     asyncio.run(nats_cluster.delete_streams())
 
 
-def copies(at: At) -> set[tuple[int, int]]:
-    return {(one["replicas"], one["copies"]) for one in at.call("ls", "--json").document}
-
-
 def test_one_copy_becomes_three_and_one_again_under_load(clustered):
     assert clustered.call("apply", "--yes").code == 0
     clustered.work(lambda spine: publish(spine, 500))
@@ -329,11 +338,11 @@ def test_one_copy_becomes_three_and_one_again_under_load(clustered):
         raised = clustered.call("apply", "--yes", PENSTOCK_SPINE__REPLICAS="3")
         assert (raised.code, raised.out.splitlines()[-1]) == (0, f"{len(NAMES)} done"), raised.err
         assert "copies current" in raised.err
-        assert copies(clustered) == {(3, 3)}
+        assert_copies(clustered, 3)
         assert clustered.call("diff", PENSTOCK_SPINE__REPLICAS="3").code == 0
         assert clustered.call("apply", "--yes", PENSTOCK_SPINE__REPLICAS="3").out == "all is as asked\n"
         assert clustered.call("apply", "--yes").code == 0
-        assert copies(clustered) == {(1, 1)}
+        assert_copies(clustered, 1)
     finally:
         stop.set()
         writer.join()
@@ -347,4 +356,4 @@ def test_a_cluster_that_is_too_small_is_named(clustered: At, nats_cluster: clust
     assert clustered.call("apply", "--yes").code == 0
     refused = clustered.call("apply", "--yes", "--json", PENSTOCK_SPINE__REPLICAS="5")
     assert (refused.code, refused.error["code"]) == (5, "not_enough_servers")
-    assert copies(clustered) == {(1, 1)}
+    assert_copies(clustered, 1)

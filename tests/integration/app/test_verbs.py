@@ -2,7 +2,10 @@
 
 import json
 
+import httpx
 import pytest
+
+from penstock.channels.testing import webhook_simulator
 
 HOSTILE = [
     "../..",
@@ -68,7 +71,7 @@ def test_an_accounts_life(installed, acme):
     assert (shown.document["name"], len(shown.document["secrets"])) == ("shop", 1)
     second = installed.call("account", "secret", "add", id, "-t", "acme", "--json").document
     full = installed.call("account", "secret", "add", id, "-t", "acme")
-    assert (full.code, "at most 2 secrets" in full.err) == (5, True)
+    assert (full.code, "at most 2 signing secrets" in full.err) == (5, True)
     retired = installed.call("account", "secret", "retire", id, second["secret_id"], "-t", "acme")
     assert retired.code == 0
     gone = installed.call("account", "secret", "retire", id, second["secret_id"], "-t", "acme")
@@ -85,13 +88,65 @@ def test_an_accounts_life(installed, acme):
         assert second["secret"] not in outcome.out + outcome.err
 
 
+def test_a_secret_that_is_brought_along_is_never_shown(installed, tmp_path):
+    assert installed.call("tenant", "create", "umbrella").code == 0
+    path = tmp_path / "signing"
+    path.write_text("whsec_" + "QUJD" * 8 + "\n")
+    source = f"signing=@{path}"
+    made = installed.call("account", "create", "own", "-t", "umbrella", "-c", "terminal", "--secret", source, "--json")
+    assert made.code == 0, made.err
+    assert [set(one) for one in made.document["secrets"]] == [{"id", "kind"}]
+    added = installed.call("account", "secret", "add", made.document["id"], "-t", "umbrella", "--from", f"@{path}")
+    assert (added.code, added.out.endswith("signing, sealed\n")) == (0, True)
+    wrong = installed.call("account", "create", "not", "-t", "umbrella", "-c", "terminal", "--secret", f"token=@{path}")
+    assert (wrong.code, "no use for a token" in wrong.err) == (2, True)
+    for outcome in (made, added, wrong, installed.call("account", "show", made.document["id"], "-t", "umbrella")):
+        assert "QUJD" not in outcome.out + outcome.err
+
+
+def test_an_account_is_configured_and_named_anew(installed, acme):
+    id = acme["id"]
+    changed = installed.call(
+        "account", "set", id, "url=http://127.0.0.1:9/new", "-t", "acme", "--name", "store", "--json"
+    )
+    assert (changed.code, changed.document["config"]) == (0, {"url": "http://127.0.0.1:9/new"})
+    refused = installed.call("account", "set", id, "ulr=http://127.0.0.1:9/", "-t", "acme")
+    assert (refused.code, one_line(refused)) == (2, True)
+    assert installed.call("account", "set", id, "-t", "acme", "--name", "shop").out == f"account {id} changed\n"
+
+
 def test_anothers_account_is_not_there(installed, acme):
     assert installed.call("tenant", "create", "initech").code == 0
-    for verb in (["show"], ["disable"], ["enable"], ["secret", "add"]):
-        other = installed.call("account", *verb, acme["id"], "-t", "initech")
-        missing = installed.call("account", *verb, "acc-" + "a" * 26, "-t", "initech")
+    for verb, more in (
+        ("show", ""),
+        ("disable", ""),
+        ("enable", ""),
+        ("set", "url=https://elsewhere.test/"),
+        ("secret add", ""),
+    ):
+        other = installed.call("account", *verb.split(), acme["id"], *more.split(), "-t", "initech")
+        missing = installed.call("account", *verb.split(), "acc-" + "a" * 26, *more.split(), "-t", "initech")
         assert (other.code, other.out, other.err) == (4, "", missing.err), "it must look like one that does not exist"
     assert installed.call("account", "ls", "-t", "initech", "--json").document == []
+
+
+def test_an_event_of_an_unknown_kind_is_kept_to_be_looked_into(installed, acme):
+    event = {"type": "call.started", "id": "call-1", "data": {"anything": [1, {"deep": "Grüße"}]}}
+    body = json.dumps(event).encode()
+    signed = webhook_simulator.WebhookSimulator([acme["secret"]]).sign("hook-1", body)
+    for _ in range(2):
+        assert httpx.post(acme["webhook_url"], content=body, headers=signed).status_code == 200
+    [listed] = installed.call("account", "unknown", "ls", "-t", "acme", "--json").document
+    assert (listed["account"], listed["event_id"], listed["kind"]) == (acme["id"], "call-1", "call.started")
+    shown = installed.call("account", "unknown", "show", acme["id"], "call-1", "-t", "acme", "--json").document
+    assert (json.loads(shown["body"]), shown["whole"]) == (event, True)
+    table = installed.call("account", "unknown", "ls", "-t", "acme", "--account", acme["id"]).out.splitlines()
+    assert table[0].split() == ["ACCOUNT", "EVENT", "KIND", "BYTES", "RECEIVED"]
+    assert json.dumps(event) in installed.call("account", "unknown", "show", acme["id"], "call-1", "-t", "acme").out
+    assert installed.call("tenant", "create", "hooli").code == 0
+    assert installed.call("account", "unknown", "ls", "-t", "hooli").out == "no event of an unknown kind came\n"
+    foreign = installed.call("account", "unknown", "show", acme["id"], "call-1", "-t", "hooli")
+    assert (foreign.code, one_line(foreign)) == (4, True)
 
 
 def test_an_account_of_the_same_name_is_a_conflict(installed, acme):
@@ -110,6 +165,7 @@ def test_an_empty_quarantine(installed, acme):
 def test_the_doctor_finds_it_running(installed):
     found = {check["name"]: check for check in installed.call("doctor", "--json").document}
     assert found["nats server"]["found"].startswith("runs as process")
+    assert [found[f"role {name}"]["found"] for name in ("inbound", "outbound", "state")] == ["1 present"] * 3
     assert installed.call("doctor").code == 0
 
 

@@ -9,7 +9,7 @@ import structlog
 
 from penstock.base import errors, ids, settings
 from penstock.channels import ports
-from penstock.channels.adapters import channel_telegram, endpoint
+from penstock.channels.adapters import channel_telegram, endpoint, token_refusals
 from penstock.channels.testing import telegram_simulator, telegram_trial
 from penstock.messages.v1 import outbound_pb2
 
@@ -120,9 +120,12 @@ async def test_what_is_new_follows_a_group_that_moved(channel, simulator):
 
 
 async def test_the_older_token_is_used_when_telegram_refuses_the_newest(channel, simulator):
+    counted = token_refusals.counter.labels("telegram")._value
+    before = counted.get()
     simulator.revoked.add(NEWEST)
     await send(channel, simulator)
     assert len(simulator.conversation("garden")) == 1
+    assert counted.get() - before == 1
     simulator.revoked.add(OLDEST)
     assert (await refusal(send(channel, simulator))).code == "token_refused"
     assert len(simulator.conversation("garden")) == 1

@@ -9,12 +9,8 @@ from pathlib import Path
 
 from penstock.messages.v1 import heartbeat_pb2
 from penstock.spine import ports, route
+from tests import loopback
 from tests.integration.sdk import stage as stages
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
 
 
 async def end_of(environ: dict[str, str]) -> tuple[int, str]:
@@ -27,9 +23,10 @@ async def end_of(environ: dict[str, str]) -> tuple[int, str]:
 
 
 async def test_it_finds_the_running_installation(stage: stages.Stage, tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
+    logins = tmp_path / "run" / "apps"
+    logins.mkdir(parents=True)
     known = {"nats_url": stage.endpoint.url, "nats_user": stage.endpoint.user, "nats_password": stage.endpoint.password}
-    (tmp_path / "run" / "endpoints.json").write_text(json.dumps({**known, "http_url": "", "pid": 1}))
+    (logins / f"{stage.tenant}.json").write_text(json.dumps(known))
     environ = stages.environment(PENSTOCK_DATA=str(tmp_path), PENSTOCK_TENANT=stage.tenant)
     async with stages.replica(stages.ECHO, environ) as app:
         await app.ready()
@@ -70,7 +67,7 @@ async def test_it_says_that_it_is_there_and_that_it_stops(stage: stages.Stage) -
 
 
 async def test_health_and_metrics_on_a_port_of_their_own(stage: stages.Stage) -> None:
-    port = free_port()
+    port = loopback.free_port()
 
     def ask(path: str) -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
@@ -119,7 +116,7 @@ async def test_wrong_credentials(stage: stages.Stage) -> None:
 
 async def test_no_server() -> None:
     environ = stages.environment(
-        PENSTOCK_NATS_URL=f"nats://user:open-sesame@127.0.0.1:{free_port()}",
+        PENSTOCK_NATS_URL=f"nats://user:open-sesame@127.0.0.1:{loopback.free_port()}",
         PENSTOCK_TENANT="acme",
         PENSTOCK_SDK__CONNECT_S="0.5",
     )
@@ -131,7 +128,7 @@ async def test_no_server() -> None:
 
 async def test_a_bus_without_the_core(fresh_nats) -> None:
     environ = stages.environment(
-        PENSTOCK_NATS_URL=fresh_nats.url_with_credentials(), PENSTOCK_TENANT="acme", PENSTOCK_SDK__CONNECT_S="0.5"
+        PENSTOCK_NATS_URL=fresh_nats.url_with_credentials(), PENSTOCK_TENANT="acme", PENSTOCK_SDK__CONNECT_S="2"
     )
     code, said = await end_of(environ)
     assert code == 75
@@ -146,7 +143,9 @@ async def test_no_tenant(stage: stages.Stage) -> None:
 
 async def test_sigterm_while_it_looks_for_a_server() -> None:
     environ = stages.environment(
-        PENSTOCK_NATS_URL=f"nats://127.0.0.1:{free_port()}", PENSTOCK_TENANT="acme", PENSTOCK_SDK__CONNECT_S="600"
+        PENSTOCK_NATS_URL=f"nats://127.0.0.1:{loopback.free_port()}",
+        PENSTOCK_TENANT="acme",
+        PENSTOCK_SDK__CONNECT_S="600",
     )
     async with stages.replica(stages.ECHO, environ) as app:
         await stages.until(lambda: any('"nats"' in line for line in app.said))

@@ -350,7 +350,7 @@ async def test_an_operators_settings_let_the_core_and_an_app_in(server_folder, a
         assert core.servers.nats_url is not None
         acme = ids.tenant_id("acme")
         where = endpoints.NatsEndpoint(server.url, "", "", "")
-        logins.LoginFiles(server_folder, core.nats.table()).leave(acme, where)
+        logins.LoginFiles.of(server_folder, core.nats.table()).leave(acme, where)
         found = connection.find(environ, acme)
         beside = connection.find({"PENSTOCK_DATA": str(server_folder)}, acme)
         for url, chosen in (

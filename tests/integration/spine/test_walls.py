@@ -5,11 +5,13 @@ import contextlib
 
 import pytest
 
+from penstock.base import context as contexts
 from penstock.base import errors
-from penstock.messages.v1 import outbound_pb2, quarantine_pb2
-from penstock.spine import access, consumer, ports, provision, route, stream, suspects
+from penstock.messages.v1 import message_pb2, outbound_pb2
+from penstock.servers import testing
+from penstock.spine import access, consumer, ports, provision, route, settings, stream, suspects, worker
 from penstock.spine.adapters import nats_guest, spine_nats
-from tests.integration.spine.walls_stage import ACME, APP, GLOBEX, answering, until, walled
+from tests.integration.spine.walls_stage import ACME, APP, GLOBEX, answering, until, walled, walls_of
 
 
 @pytest.fixture
@@ -120,10 +122,14 @@ async def test_two_replicas_share_the_ranges_within_their_account(bus):
     async def handle(context, delivery):
         return
 
-    async with bus.guest(ACME) as one, bus.guest(ACME) as other:
-        async with answering(one, ACME, handle) as first, answering(other, ACME, handle) as second:
-            await until(lambda: len(first.ranges) == len(second.ranges) == consumer.RANGES // 2)
-            assert not first.ranges & second.ranges
+    async with (
+        bus.guest(ACME) as one,
+        bus.guest(ACME) as other,
+        answering(one, ACME, handle) as first,
+        answering(other, ACME, handle) as second,
+    ):
+        await until(lambda: len(first.ranges) == len(second.ranges) == consumer.RANGES // 2)
+        assert not first.ranges & second.ranges
 
 
 async def test_an_app_outlives_the_server_and_doubts_what_it_held(bus):
@@ -136,7 +142,7 @@ async def test_an_app_outlives_the_server_and_doubts_what_it_held(bus):
             await go.wait()
             heard.append(delivery.deliveries)
 
-        async with answering(spine, ACME, handle, ack_wait_s=60.0):
+        async with answering(spine, ACME, handle):
             await bus.say(ACME, "room", "hello")
             async with asyncio.timeout(20):
                 await begun.wait()
@@ -194,7 +200,7 @@ async def test_a_tenant_comes_while_others_work(bus):
                 await bus.admit()
                 async with bus.link(tenant) as fresh:
                     answer = await fresh.call(f"penstock.join.{tenant}", b"nonsense", 5)
-                    assert b"no question" in answer.body
+                    assert b"undecodable" in answer.body
             done.set()
             await talking
             await until(lambda: len({text for text, _ in heard}) == said)
@@ -206,7 +212,7 @@ async def test_a_tenant_comes_while_others_work(bus):
 async def test_the_owner_is_no_guest(bus):
     there = spine_nats._address(bus.held.endpoint.url_with_credentials(), name="owner")
     who = nats_guest.desk.Who(ACME, APP)
-    spine = await nats_guest.GuestSpine.enter(there, who, wait_s=10)
+    spine = await nats_guest.enter(there, who, wait_s=10)
     try:
         assert type(spine) is spine_nats.NatsSpine
         await provision.require_streams(spine)
@@ -218,7 +224,7 @@ async def test_an_app_that_its_account_does_not_know_is_told_so(bus):
     """Without somebody who writes the account anew, as on a server of one's own."""
     bus.apps[ACME] = {"stranger"}  # so that nothing is written when it joins
     there = spine_nats._address(bus.held.endpoint.url, **bus.login(access.of_tenant(ACME)), name="app")
-    spine = await nats_guest.GuestSpine.enter(there, nats_guest.desk.Who(ACME, "stranger"), wait_s=10)
+    spine = await nats_guest.enter(there, nats_guest.desk.Who(ACME, "stranger"), wait_s=10)
     try:
         with pytest.raises(errors.Unavailable, match="not_admitted"):
             await spine.desk.join()
@@ -226,11 +232,87 @@ async def test_an_app_that_its_account_does_not_know_is_told_so(bus):
         await spine.close()
 
 
-async def test_an_app_says_what_it_lacks_without_a_core(bus):
-    async with bus.guest(ACME) as spine:
-        pass
-    assert quarantine_pb2.Quarantined.DESCRIPTOR.full_name == "penstock.v1.Quarantined"
-    async with bus.link("globex") as link:
-        answer = await link.call("penstock.desk.globex.echo.ask", b"", 5)
-        assert answer.status == "503"
-    del spine
+@contextlib.asynccontextmanager
+async def role(bus, name):
+    """A client of a role's account, as `penstock run` makes one."""
+    chosen = settings.NatsSettings(api_prefix=access.API_PREFIX)
+    there = spine_nats.NatsSpine.address(bus.held.endpoint.url, chosen, **bus.login(access.ROLES[name]))
+    spine = await spine_nats.NatsSpine.connect(there, wait_s=10, deadline_s=3.0)
+    try:
+        yield spine
+    finally:
+        await spine.close()
+
+
+async def test_a_role_apart_sends_what_apps_say(bus):
+    """With its imports only: durables, leases, receipts, suspects, quarantine."""
+    heard: list[str] = []
+    await provision.durable(bus.core, consumer.OUTBOUND)
+    async with role(bus, "outbound") as spine:
+        assert await provision.streams(spine) == []
+        assert not await provision.durable(spine, consumer.OUTBOUND)
+
+        async def handle(context, delivery):
+            if delivery.subject.endswith("poison"):
+                raise errors.Poisoned("no_good", "nobody can send this")
+            heard.append(delivery.subject)
+            receipt = outbound_pb2.Receipt(command_id="c", tenant=ACME, account="acc-1", conversation="room")
+            await spine.publish(route.RECEIPT.encode(context, receipt))
+
+        made = worker.Worker(spine, consumer.OUTBOUND, handle, lane_of=lambda delivery: delivery.subject)
+        await made.start()
+        for room in ("room", "poison"):
+            command = outbound_pb2.SendCommand(
+                command_id=room, tenant=ACME, channel="webhook", account="acc-1", conversation=room
+            )
+            await bus.core.publish(route.OUTBOUND.encode(contexts.start(ACME), command))
+        async with asyncio.timeout(20):
+            while True:
+                kept = [await bus.core.stream_state(name) for name in ("RECEIPTS", "QUARANTINE")]
+                if [state.messages for state in kept if state] == [1, 1]:
+                    break
+                await asyncio.sleep(0.05)
+        watched = suspects.Suspects(spine)
+        found = await bus.core.message("MESSAGES_OUTBOUND", 1)
+        assert found is not None
+        async with watched.watched("outbound", found) as runs:
+            assert runs == 0
+        await made.drain(5)
+    assert len(heard) == 1
+
+
+async def test_a_role_apart_publishes_what_people_say(bus):
+    async with role(bus, "inbound") as spine:
+        assert await provision.streams(spine) == []
+        message = message_pb2.Message(
+            event_id="e", tenant=ACME, channel="webhook", account="acc-1", conversation="room", text="hi"
+        )
+        stored = await spine.publish(route.INBOUND.encode(contexts.start(ACME), message))
+        assert (stored.stream, stored.sequence) == ("MESSAGES_INBOUND", 1)
+        found = await spine.message("MESSAGES_INBOUND", 1)
+        assert found is not None
+        assert route.INBOUND.decode(found.headers, found.body).text == "hi"
+
+
+@pytest.mark.parametrize("name", sorted(access.ROLES))
+async def test_a_role_apart_makes_and_deletes_nothing(bus, name):
+    async with role(bus, name) as spine:
+        with pytest.raises(errors.PenstockError):
+            await spine.create_stream(stream.StreamPolicy("LOOT", ("loot.>",), "what a role may not have"))
+        for verb in ("STREAM.DELETE.MESSAGES_INBOUND", "STREAM.PURGE.RECEIPTS", "CONSUMER.DELETE.X.Y"):
+            answer = await spine.request(ports.Signal(f"$JS.API.{verb}", {}, b""), timeout_s=5)
+            assert b'"err_code":10039' in answer.body
+            with pytest.raises(errors.Unavailable, match="no_responders"):
+                await spine.request(ports.Signal(f"{access.API_PREFIX}.{verb}", {}, b""), timeout_s=5)
+        with pytest.raises(errors.PenstockError):
+            await spine.create_consumer(consumer.ConsumerPolicy("loot", "MESSAGES_INBOUND", "tenant.>"))
+    names = await bus.core.stream_names()
+    assert names == sorted([f"KV_{suspects.BUCKET}", *(policy.name for policy in stream.STREAMS)])
+
+
+async def test_a_role_apart_waits_for_the_streams_of_the_owner():
+    async with testing.held_nats() as held, walls_of(held) as bus, role(bus, "inbound") as spine:
+        with pytest.raises(errors.PenstockError):
+            await provision.streams(spine)
+        await provision.streams(bus.core)
+        assert await provision.streams(spine) == []

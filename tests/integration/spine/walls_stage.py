@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from penstock.base import context as contexts
-from penstock.base import ids, settings
+from penstock.base import ids
 from penstock.messages.v1 import message_pb2
 from penstock.servers import endpoints, testing
 from penstock.servers.nats import EmbeddedNats
@@ -35,24 +35,21 @@ class Walled:
     held: testing.Held[endpoints.NatsEndpoint]
     core: spine_nats.NatsSpine
     apps: dict[str, set[str]]
-    waiting: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
 
     @property
     def server(self) -> EmbeddedNats:
         assert isinstance(self.held.server, EmbeddedNats)
         return self.held.server
 
-    @staticmethod
-    def password(account: access.Account) -> str:
-        return f"word of {account.login}"
+    def password(self, login: str) -> str:
+        return self.held.endpoint.password if login == self.held.endpoint.user else f"word of {login}"
 
     async def admit(self) -> None:
         """Write the accounts of the tenants and apps that there are."""
-        owner = accounts.Login(self.held.endpoint.user, settings.Secret(self.held.endpoint.password))
         tenants = [access.of_tenant(tenant, apps) for tenant, apps in self.apps.items()]
         everybody = [*access.ROLES.values(), *tenants]
         await self.server.admit(
-            accounts.render(owner, everybody, lambda account: accounts.quoted(self.password(account)))
+            accounts.render(self.held.endpoint.user, everybody, lambda login: accounts.quoted(self.password(login)))
         )
 
     async def admitted(self, signal: ports.Signal) -> None:
@@ -63,7 +60,7 @@ class Walled:
             await self.admit()
 
     def login(self, account: access.Account) -> dict[str, Any]:
-        return {"user": account.login, "password": self.password(account)}
+        return {"user": account.login, "password": self.password(account.login)}
 
     @contextlib.asynccontextmanager
     async def link(self, tenant: str) -> AsyncGenerator[links.Link]:
@@ -79,7 +76,7 @@ class Walled:
     async def guest(self, tenant: ids.TenantId, app: str = APP) -> AsyncGenerator[nats_guest.GuestSpine]:
         """An app's client, once its app has joined."""
         there = address.address(self.held.endpoint.url, **self.login(access.of_tenant(tenant)))
-        spine = await nats_guest.GuestSpine.enter(there, desk.Who(tenant, app), wait_s=WITHIN_S)
+        spine = await nats_guest.enter(there, desk.Who(tenant, app), wait_s=WITHIN_S)
         assert isinstance(spine, nats_guest.GuestSpine)
         try:
             await self.join(spine)
@@ -111,29 +108,35 @@ class Walled:
 
 
 @contextlib.asynccontextmanager
+async def walls_of(held: testing.Held[endpoints.NatsEndpoint], *tenants: ids.TenantId) -> AsyncGenerator[Walled]:
+    """A bus with accounts for these tenants, and nothing else."""
+    core = await spine_nats.NatsSpine.connect(held.endpoint.url_with_credentials())
+    try:
+        made = Walled(held, core, {tenant: set[str]() for tenant in tenants})
+        await made.admit()
+        yield made
+    finally:
+        await core.close()
+
+
+@contextlib.asynccontextmanager
 async def walled(*tenants: ids.TenantId) -> AsyncGenerator[Walled]:
     """A bus with streams, these tenants, and a porter."""
-    async with testing.held_nats() as held:
-        core = await spine_nats.NatsSpine.connect(held.endpoint.url_with_credentials())
-        made = Walled(held, core, {tenant: set[str]() for tenant in tenants})
-        keeps = porter.Porter(core)
+    async with testing.held_nats() as held, walls_of(held, *tenants) as made:
+        keeps = porter.Porter(made.core)
         try:
-            await provision.streams(core)
-            await made.admit()
-            await core.listen(f"{porter.ADMITTED}.*.*", made.admitted)
+            await provision.streams(made.core)
+            await made.core.listen(f"{porter.ADMITTED}.*.*", made.admitted)
             await keeps.start()
             yield made
         finally:
             await keeps.stop()
-            await core.close()
 
 
 @contextlib.asynccontextmanager
-async def answering(
-    spine: ports.Spine, tenant: ids.TenantId, handle: worker.Handler, **changes: Any
-) -> AsyncGenerator[worker.Worker]:
+async def answering(spine: ports.Spine, tenant: ids.TenantId, handle: worker.Handler) -> AsyncGenerator[worker.Worker]:
     """An app at work, with a handler of the test's."""
-    policy = dataclasses.replace(consumer.of_app(tenant, APP), **changes)
+    policy = consumer.of_app(tenant, APP)
     made = worker.Worker(spine, policy, handle, lane_of=lambda delivery: delivery.subject)
     await made.start()
     try:

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 
 from penstock.app import configuration, house, roles, schema
 from penstock.base import ids, settings, telemetry
+from penstock.channels import ports
 from penstock.channels.testing import webhook_sender, webhook_simulator
 from penstock.database import migrations
 from penstock.edge import settings as edge_settings
@@ -68,7 +69,11 @@ async def _platform(joined: house.House, address: str) -> AsyncGenerator[webhook
     async with webhook_simulator.WebhookSimulator([secret]) as platform:
         await joined.tenancy.create(TENANT)
         made = await joined.channels.accounts.create(
-            TENANT, "webhook", "shop", config={"url": platform.url}, secret=settings.Secret(secret)
+            TENANT,
+            "webhook",
+            "shop",
+            config={"url": platform.url},
+            secrets={ports.SecretKind.SIGNING: settings.Secret(secret)},
         )
         platform.connect(f"http://{address}/webhooks/webhook/{made.account.id}")
         yield platform

@@ -20,6 +20,8 @@ CHAIN = (
     "channel send",
 )
 PRIVATE = "the dog is called Bonzo"
+OURS = {"channel", "account", "room", "stream", "events", "attempt", "delivery"}
+"""Attributes besides tenant and correlation: names, ids of ours, and counts."""
 
 
 @pytest.fixture
@@ -79,7 +81,7 @@ async def test_every_span_names_tenant_and_correlation_and_nothing_private(fresh
         attributes = dict(span.attributes or {})
         assert attributes.pop("penstock.tenant") == "acme", span.name
         assert attributes.pop("penstock.correlation_id") == "case-7", span.name
-        assert set(attributes) <= {"channel", "account", "room", "stream"}, span.name
+        assert {name.removeprefix("penstock.") for name in attributes} <= OURS, span.name
         told = f"{span.name} {attributes} {[event.attributes for event in span.events]} {span.status.description}"
         for private in ("Bonzo", "ann@example", "whsec_"):
             assert private not in told
@@ -95,6 +97,25 @@ async def test_without_a_callers_trace_one_begins(fresh_postgres, fresh_nats, ex
     traces = [{span.context.trace_id for span in one if span.context} for one in found]
     assert [len(trace) for trace in traces] == [1, 1]
     assert traces[0] != traces[1]
+
+
+async def test_a_trace_that_is_none_is_replaced_and_second_names_are_read(fresh_postgres, fresh_nats, exporter):
+    zero, odd = "0" * 32, TRACE.upper()
+    broken = [f"00-{zero}-{CALLER}-01", f"00-{TRACE}-{'0' * 16}-01", f"00-{odd}-{CALLER}-01", f"ff-{TRACE}-{CALLER}-01"]
+    sent = [*({"traceparent": each} for each in broken), {"trace-id": TRACE}, {"correlation-id": "case-8"}]
+    sent.append({"x-correlation-id": "a\tb", "traceparent": f"00-{TRACE}-{CALLER}-00"})
+    async with loop.running(parrot(), postgres=fresh_postgres, nats=fresh_nats) as platform:
+        for number, headers in enumerate(sent):
+            platform.headers = headers
+            assert (await platform.say(f"room-{number}", "hello")).ok
+            await platform.arrived(f"room-{number}", 1)
+    first = [span for span in exporter.get_finished_spans() if span.name == "webhook receive"]
+    assert len(first) == len(sent) - 1  # whoever says "not sampled" is heard
+    traces = [f"{span.context.trace_id:032x}" for span in first if span.context]
+    assert len(set(traces)) == len(traces)
+    assert [trace == TRACE for trace in traces] == [False] * 4 + [True, False]
+    assert all(trace != zero and trace == trace.lower() for trace in traces)
+    assert (first[5].attributes or {})["penstock.correlation_id"] == "case-8"
 
 
 async def test_a_conversation_moves_the_metrics(fresh_postgres, fresh_nats):

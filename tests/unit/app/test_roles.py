@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.app import roles, up
+from penstock.app import roles, schema, up
 from penstock.base import errors
 
 NAMES = [role.name for role in roles.ROLES]
@@ -39,3 +39,11 @@ def test_every_group_holds_roles_and_every_role_says_what_it_means():
     assert {name for group in roles.GROUPS.values() for name in group} <= set(NAMES)
     assert not set(NAMES) & set(roles.GROUPS)
     assert all(role.meaning for role in roles.ROLES)
+
+
+def test_every_role_says_which_rooms_it_touches_and_only_those_that_open_secrets_need_a_key():
+    rooms = {each.room for each in schema.rooms()}
+    for role in roles.ROLES:
+        assert role.rooms, role.name
+        assert set(role.rooms) <= rooms, role.name
+    assert {role.name for role in roles.ROLES if role.seals} == {"inbound", "outbound"}

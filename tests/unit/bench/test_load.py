@@ -35,7 +35,7 @@ class Platform:
         self.said.append((conversation, text))
         if not self._forgets(len(self.said) - 1):
             self.arrivals.append(arrival(text, time.perf_counter()))
-        return webhook_sender.Posted("e", "m", "h", self._status, 0.0, 1, b"", b"")
+        return webhook_sender.Posted("e", "m", self._status, b"", "h", 0.0, 1, b"")
 
     async def until(self, condition, *, timeout_s):
         async with asyncio.timeout(timeout_s):

@@ -145,6 +145,30 @@ async def test_few_unknown_ids_are_looked_for_at_once_and_a_known_one_does_not_q
     assert sum(isinstance(found, errors.Rejected) for found in results) == lookup.UNKNOWN_WAITING
 
 
+@pytest.mark.parametrize("everything", [False, True])
+async def test_a_known_account_that_has_changed_does_not_queue_behind_a_flood_either(house: House, everything: bool):
+    await house.find()
+    gate, original = asyncio.Event(), house.table.find
+
+    async def slow(account: str) -> accounts.FoundAccount | None:
+        if account != fakes.account_id():
+            await gate.wait()
+        return await original(account)
+
+    house.table.find = slow  # type: ignore[method-assign]
+    flood = [
+        asyncio.create_task(house.lookup.find("webhook", model.new_account_id())) for _ in range(lookup.UNKNOWN_WAITING)
+    ]
+    await asyncio.sleep(0)
+    house.lookup.forget(fakes.account_id())
+    if everything:
+        house.lookup.forget_all()
+        assert "whsec" not in "".join(s.reveal() for e in house.lookup._known.values() for s in e.credentials.secrets)
+    assert (await house.find())[1].secrets[0] == settings.Secret("whsec_new")
+    gate.set()
+    await asyncio.gather(*flood, return_exceptions=True)
+
+
 async def test_postgres_away_is_unavailable_and_nothing_stale_is_trusted(house: House):
     await house.find()
     await house.clock.advance(11)

@@ -1,4 +1,4 @@
-"""The two pages of an app's process, and what is not one of them. (Over a real socket: `tests/integration/sdk`.)"""
+"""The three pages of an app's process, and what is not one of them. (Over a real socket: `tests/integration/sdk`.)"""
 
 import asyncio
 
@@ -23,18 +23,36 @@ class Writer:
         self.closed = True
 
 
-async def ask(request: bytes, *, healthy: bool = True) -> bytes:
+async def ask(request: bytes, *, listening: bool = True) -> bytes:
     reader, writer = asyncio.StreamReader(limit=probes.LONGEST_LINE), Writer()
     reader.feed_data(request)
     reader.feed_eof()
-    await probes.Probes(lambda: healthy)._serve(reader, writer)  # type: ignore[arg-type]
+    await probes.Probes(lambda: {"acme": listening, "globex": True})._serve(reader, writer)  # type: ignore[arg-type]
     assert writer.closed
     return writer.sent
 
 
-async def test_health_follows_the_app() -> None:
-    assert (await ask(b"GET /health HTTP/1.1\r\n\r\n")).startswith(b"HTTP/1.1 200 OK\r\n")
-    assert (await ask(b"GET /health HTTP/1.1\r\n\r\n", healthy=False)).startswith(b"HTTP/1.1 503 ")
+async def test_a_process_that_can_answer_is_healthy_whatever_it_waits_for() -> None:
+    for listening in (True, False):
+        assert (await ask(b"GET /health HTTP/1.1\r\n\r\n", listening=listening)).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.parametrize(
+    ("query", "listening", "status"),
+    [
+        (b"", True, b"200"),
+        (b"", False, b"503"),
+        (b"?tenant=acme", True, b"200"),
+        (b"?tenant=acme", False, b"503"),
+        (b"?tenant=globex", False, b"200"),
+        (b"?tenant=initech", True, b"404"),
+        (b"?tenant=a%20b", True, b"400"),
+        (b"?who=acme", True, b"400"),
+    ],
+)
+async def test_ready_is_who_takes_messages_now_and_of_whom(query: bytes, listening: bool, status: bytes) -> None:
+    page = await ask(b"GET /ready" + query + b" HTTP/1.1\r\n\r\n", listening=listening)
+    assert page.split(b" ", 2)[1] == status
 
 
 async def test_metrics_are_in_the_format_of_prometheus() -> None:

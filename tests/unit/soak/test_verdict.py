@@ -11,7 +11,7 @@ ROOM, OTHER = "room-0", "room-1"
 
 
 def said(text: str, room: str = ROOM, *, at_s: float = 0.0, status: int = 200) -> talk.Said:
-    posted = webhook_sender.Posted(f"evt-{text}", f"msg-{text}", f"hook-{text}", status, 0.01, 1, b"", b"")
+    posted = webhook_sender.Posted(f"evt-{text}", f"msg-{text}", status, b"", f"hook-{text}", 0.01, 1, b"")
     return talk.Said(room, text, posted, at_s, at_s)
 
 

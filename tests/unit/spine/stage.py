@@ -84,7 +84,7 @@ class FakeSpine:
         return ports.Published(message.stream, len(self.published), duplicate=False)
 
 
-async def until(condition: Callable[[], bool], *, within_s: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], *, within_s: float = 15.0) -> None:
     async with asyncio.timeout(within_s):
         while not condition():
             await asyncio.sleep(0.001)

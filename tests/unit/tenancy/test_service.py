@@ -158,3 +158,22 @@ async def test_what_is_remembered_is_bounded(tenancy: service.Tenancy, monkeypat
     for number in range(100):
         assert (await refusal(tenancy.require_active(ids.TenantId(f"t{number}"))))[0] == "no_tenant"
         assert len(tenancy._states) <= 10
+
+
+@pytest.mark.parametrize("everything", [False, True])
+async def test_what_another_process_told_of_is_asked_again(
+    tenancy: service.Tenancy, tenants: FakeTenants, everything: bool
+) -> None:
+    for tenant in (ACME, GLOBEX):
+        await tenancy.create(tenant)
+        await tenancy.require_active(tenant)
+    await tenants.set_state(ACME, "suspended")
+    await tenancy.require_active(ACME)
+    looked = tenants.looked
+    if everything:
+        tenancy.forget_all()
+    else:
+        tenancy.forget(ACME)
+    assert await refusal(tenancy.require_active(ACME)) == ("tenant_suspended", 403, "tenant")
+    await tenancy.require_active(GLOBEX)
+    assert tenants.looked == looked + 1 + everything

@@ -18,6 +18,7 @@ from penstock.channels.adapters import (
     telegram_calls,
     telegram_events,
     telegram_secrets,
+    token_refusals,
 )
 from penstock.messages.v1 import outbound_pb2
 
@@ -109,6 +110,7 @@ class TelegramChannel:
                 raise ports.Ambiguous(error.code, error.detail, hint=hint, after_s=error.after_s) from None
             if not answer.token_refused:
                 return answer
+            token_refusals.counter.labels(NAME).inc()
         raise telegram_answers.token_refused(credentials.tokens)
 
 

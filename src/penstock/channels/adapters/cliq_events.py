@@ -183,11 +183,14 @@ class _Event:
         return message
 
     def _said_text(self) -> str:
+        """What was said; of a file, what was said about it."""
         said = self._said
         content = said.content if isinstance(said.content, cliq_fields.Content) else cliq_fields.Content()
         plain = said.content if isinstance(said.content, str) else content.text
-        first = self._text or said.text or plain
-        return first or (said.comment or content.comment or "" if self._files() else "")
+        text = self._text or said.text or plain
+        if text or not self._files():
+            return text or ""
+        return said.comment or content.comment or ""
 
     def _files(self) -> Sequence[cliq_fields.File]:
         """Those in `attachments`, else the message's own: they are the same."""

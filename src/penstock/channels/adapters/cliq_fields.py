@@ -73,7 +73,7 @@ class ParentChat(msgspec.Struct):
     """The channel that a thread is in."""
 
     id: ChatId
-    channel_unique_name: Word | None = None
+    channel_unique_name: Name | None = None
 
 
 class Chat(msgspec.Struct):
@@ -82,7 +82,7 @@ class Chat(msgspec.Struct):
     id: ChatId
     type: Kind | None = None
     chat_type: Kind | None = None
-    channel_unique_name: Word | None = None
+    channel_unique_name: Name | None = None
     parent_resource: ParentChat | None = None
 
 

@@ -81,6 +81,8 @@ class Answer:
     message_id: str = ""
     wait_s: float = 0.0
     moved_to: int = 0
+    is_page: bool = False
+    """Whether there is a body, and it begins as no answer of Telegram's does."""
 
     @property
     def taken(self) -> bool:
@@ -102,7 +104,8 @@ def read(answer: http_connection.Answer, token: settings.Secret) -> Answer:
     try:
         body = _body.decode(answer.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Answer(answer.status, is_telegram=False, wait_s=_header_s(answer))
+        page = answer.body.strip()[:1] not in {b"", b"{"}
+        return Answer(answer.status, is_telegram=False, wait_s=_header_s(answer), is_page=page)
     made = body.result.message_id if isinstance(body.result, _Result) else 0
     wait_s = body.parameters.retry_after or _header_s(answer)
     status = answer.status
@@ -128,6 +131,9 @@ def instead(asked: telegram_calls.Call, answer: Answer) -> telegram_calls.Call |
 
 def outcome(asked: telegram_calls.Call, answer: Answer) -> ports.Sent:
     """What was sent. Raises Rejected, Unavailable or Ambiguous when it was not, or when nobody can know."""
+    if answer.taken and answer.is_page:
+        detail = f"something else than Telegram answered {answer.status}"
+        raise ports.Ambiguous("bad_answer", detail, hint="Look at the account's api_url.", after_s=BACKOFF_S)
     if answer.taken or _is_done_already(asked, answer):
         return ports.Sent(answer.message_id or (asked.target if asked.method.startswith("edit") else ""))
     status = answer.status

@@ -83,7 +83,7 @@ def _read_message(kind: str, data: msgspec.Raw, found: _Found) -> None:
 
 def _read_unusual(kind: str, data: msgspec.Raw, message: message_pb2.Message, found: _Found) -> bool:
     """Whether what is neither text nor file is something that a person sent; then its notable fields are attributes."""
-    whole = msgspec.json.decode(data, type=dict[str, Any])
+    whole = json_body.fields(_whole, data, kind)
     for name, notable in telegram_kinds.CONTENT.items():
         if name in whole:
             message.attributes["content"] = name
@@ -212,4 +212,5 @@ def _shown(kind: str) -> str:
 _update: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _number: Final = msgspec.json.Decoder(telegram_fields.Count)
 _message: Final = msgspec.json.Decoder(telegram_fields.Message)
+_whole: Final = msgspec.json.Decoder(dict[str, Any])
 _reacted: Final = msgspec.json.Decoder(telegram_fields.Reacted)

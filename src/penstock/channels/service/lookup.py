@@ -77,13 +77,15 @@ class AccountLookup:
 
     def forget(self, account: str) -> None:
         """Look again next time: something about the account has changed."""
-        self._known.pop(account, None)
+        if account in self._known:
+            self._known[account] = _emptied(self._known[account])
         self._missing.pop(account, None)
         self._loading.pop(account, None)
 
     def forget_all(self) -> None:
         """Look again for each: some changes may not have been heard of."""
-        self._known.clear()
+        for account, entry in self._known.items():
+            self._known[account] = _emptied(entry)
         self._missing.clear()
         self._loading.clear()
 
@@ -157,6 +159,11 @@ class AccountLookup:
 def owner(account: str, secret: str) -> str:
     """What a sealed secret is bound to besides its tenant: in another row it does not open."""
     return f"{account}/{secret}"
+
+
+def _emptied(entry: _Entry) -> _Entry:
+    """What is left of an account that must be looked at again: that there is one, so it queues behind no stranger."""
+    return dataclasses.replace(entry, credentials=ports.Credentials(()), until=float("-inf"))
 
 
 def _heard(task: asyncio.Task[_Entry | None]) -> None:

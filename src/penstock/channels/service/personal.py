@@ -168,14 +168,10 @@ class UnknownEventRows:
         name = re.escape(trail.person.sender.encode())
         alone = re.compile(rb"(?<![A-Za-z0-9_])" + name + rb"(?![A-Za-z0-9_])")
         async for window in _windows(self._table.unknown, trail):
-            yield personal.Batch(
-                window.looked,
-                [
-                    personal.Found(event_id, personal.Record("unknown_event", at, {"event_id": event_id, "of": kind}))
-                    for event_id, kind, at, body in window.rows
-                    if alone.search(bytes(body))
-                ],
-            )
+            for keys in personal.portions(window.rows):
+                read = await self._table.read_unknown(trail, keys)
+                yield personal.Batch(0, [_unknown(*row[:3]) for row in read if alone.search(bytes(row[3]))])
+            yield personal.Batch(window.looked)
 
     async def erase(self, trail: personal.Trail, found: Sequence[personal.Found]) -> int:
         """Empty rows."""
@@ -183,6 +179,10 @@ class UnknownEventRows:
 
     async def settled(self, trail: personal.Trail) -> None:
         """What is erased stays so."""
+
+
+def _unknown(event_id: str, kind: str, at: datetime) -> personal.Found:
+    return personal.Found(event_id, personal.Record("unknown_event", at, {"event_id": event_id, "of": kind}))
 
 
 class ConversationNames:

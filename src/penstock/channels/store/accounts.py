@@ -17,9 +17,11 @@ _ALL = f"select {_COLUMNS} from channels.account where tenant = %s order by name
 _SECRETS = """
 select account, id, kind, created_at, retired_at from channels.account_secret
 where tenant = %s and (%s = '' or account = %s) order by created_at desc, id desc"""
+# Of the kinds that this build knows: a later one that runs beside it may have more.
 _SEALED = """
 select id, kind, sealed from channels.account_secret
-where tenant = %s and account = %s and retired_at is null order by created_at desc, id desc"""
+where tenant = %s and account = %s and retired_at is null and kind in ('signing', 'token')
+order by created_at desc, id desc"""
 _FIRST_SECRET = """
 insert into channels.account_secret (tenant, account, id, kind, sealed) values (%s, %s, %s, %s, %s)"""
 _ADD_SECRET = """

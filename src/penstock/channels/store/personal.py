@@ -12,6 +12,9 @@ from penstock.state import personal
 
 ROOM: Final = "channels"
 
+LOOKED_INTO_BYTES: Final = 16_384
+"""Names are looked for in messages up to this size, so that a window of them fits into memory."""
+
 
 class Window(NamedTuple):
     """What one statement looked through: how many rows, the last key of them, and what it found."""
@@ -30,7 +33,9 @@ class PersonRows:
     async def messages(self, trail: personal.Trail, after: str) -> Window:
         """`(event_id, size in bytes)` of what the person said and is not erased."""
         person = trail.person
-        values = (person.names, trail.until, person.sender)
+        # Of somebody whose name is lost already only words are looked for: their rows bear the pseudonym.
+        named = "" if person.sender == person.pseudonym else person.sender
+        values = (person.names, trail.until, named)
         return await self._account_window(trail, after, _MESSAGES, values)
 
     async def conversations(self, trail: personal.Trail, after: str) -> Window:
@@ -63,7 +68,7 @@ class PersonRows:
         return await self._window(trail, _NAMED_COMMANDS, (trail.person.tenant, after), values)
 
     async def unknown(self, trail: personal.Trail, after: str) -> Window:
-        """`(event_id, kind, received_at, body)` of events of unknown kinds in which the sender's id stands."""
+        """`(event_id, size in bytes)` of events of unknown kinds in which the sender's id stands."""
         values = (trail.until, trail.person.sender.encode())
         return await self._account_window(trail, after, _UNKNOWN, values)
 
@@ -87,6 +92,10 @@ class PersonRows:
     async def read_messages(self, trail: personal.Trail, keys: Sequence[str]) -> list[tuple[Any, ...]]:
         """`(event_id, conversation, body, received_at)` by event id."""
         return await self._all(trail, _READ_MESSAGES, (trail.person.tenant, trail.person.account, list(keys)))
+
+    async def read_unknown(self, trail: personal.Trail, keys: Sequence[str]) -> list[tuple[Any, ...]]:
+        """`(event_id, kind, received_at, body)` by event id."""
+        return await self._all(trail, _READ_UNKNOWN, (trail.person.tenant, trail.person.account, list(keys)))
 
     async def read_commands(self, trail: personal.Trail, keys: Sequence[str]) -> list[tuple[Any, ...]]:
         """`(command_id, conversation, app, body, state, message_id, code, detail, created_at)` by command id."""
@@ -187,9 +196,11 @@ _LOOK_FOR: Final = _window_of(
     "message",
     "event_id",
     _OF_ACCOUNT,
-    "select sender, received_at, body from channels.message where {place} and not starts_with(sender, %s) "
-    "and (strpos(lower(sender), %s) > 0 or position(%s::bytea in body) > 0)",
+    f"select sender, received_at, case when octet_length(body) <= {LOOKED_INTO_BYTES} then body end "  # noqa: S608
+    "from channels.message where {place} and not starts_with(sender, %s) and (strpos(lower(sender), %s) > 0 "
+    f"or (octet_length(body) <= {LOOKED_INTO_BYTES} and position(%s::bytea in body) > 0))",
 )
+# One row by its key, and not `exists`: of that Postgres would make a walk through all messages for each window.
 _COMMANDS: Final = _window_of(
     "command",
     "command_id",
@@ -197,8 +208,8 @@ _COMMANDS: Final = _window_of(
     "select command_id, coalesce(octet_length(body), 0) from channels.command as c where {place} "
     "and account = %s and (body is not null or body_hash <> '' or detail <> '') "
     "and ((conversation = any(%s::text[]) and created_at <= %s) "
-    "or exists (select from channels.message as m where m.tenant = c.tenant and m.account = c.account "
-    "and m.event_id = c.cause_event_id and m.sender = any(%s::text[]) and m.received_at <= %s)) order by command_id",
+    "or (select m.sender = any(%s::text[]) and m.received_at <= %s from channels.message as m "
+    "where m.tenant = c.tenant and m.account = c.account and m.event_id = c.cause_event_id)) order by command_id",
 )
 _NAMED_COMMANDS: Final = _window_of(
     "command",
@@ -211,11 +222,15 @@ _UNKNOWN: Final = _window_of(
     "unknown_event",
     "event_id",
     _OF_ACCOUNT,
-    "select event_id, kind, received_at, body from channels.unknown_event where {place} "
+    "select event_id, octet_length(body) from channels.unknown_event where {place} "
     "and received_at <= %s and position(%s::bytea in body) > 0 order by event_id",
 )
 _READ_MESSAGES: Final = (
     "select event_id, conversation, body, received_at from channels.message "
+    "where tenant = %s and account = %s and event_id = any(%s::text[]) order by event_id"
+)
+_READ_UNKNOWN: Final = (
+    "select event_id, kind, received_at, body from channels.unknown_event "
     "where tenant = %s and account = %s and event_id = any(%s::text[]) order by event_id"
 )
 _READ_COMMANDS: Final = (

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final, Protocol
 
-from penstock.channels.testing import simulator, slack_simulator, telegram_simulator, webhook_simulator
+from penstock.channels.testing import cliq_simulator, simulator, slack_simulator, telegram_simulator, webhook_simulator
 
 
 class Starts(Protocol):
@@ -18,4 +18,5 @@ ALL: Final[Mapping[str, Starts]] = {
     "webhook": webhook_simulator.WebhookSimulator,
     "slack": slack_simulator.SlackSimulator,
     "telegram": telegram_simulator.TelegramSimulator,
+    "cliq": cliq_simulator.CliqSimulator,
 }

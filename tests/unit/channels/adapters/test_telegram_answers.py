@@ -109,6 +109,12 @@ def test_a_status_is_an_answer_even_when_its_body_broke_off():
     assert telegram_answers.outcome(SEND, answer(200, b'{"ok":tr')) == ports.Sent("")
 
 
+def test_a_page_of_somebody_else_is_no_success():
+    """A misspelt `api_url`: whoever answers 200 there has not sent anything."""
+    assert refusal(SEND, answer(200, b"<html>welcome</html>"), ports.Ambiguous).code == "bad_answer"
+    assert telegram_answers.outcome(SEND, answer(200)) == ports.Sent("")
+
+
 def test_a_success_that_says_no_is_a_refusal():
     found = answer(200, b'{"ok":false,"error_code":403,"description":"Forbidden: bot was blocked by the user"}')
     assert refusal(SEND, found, errors.Rejected).code == "blocked"

@@ -285,3 +285,12 @@ def paths(value, before=()):
     for step, inner in items:
         found += [(*before, step), *paths(inner, (*before, step))]
     return [steps for steps in found if all(isinstance(step, str) for step in steps)]
+
+
+@pytest.mark.parametrize("number", ["1e999", "1" * 5000])
+def test_a_number_out_of_range_is_refused_and_no_fault_of_ours(number):
+    where = f'{{"latitude": {number}, "longitude": 1}}'
+    body = f'{{"update_id": 1, "message": {{"message_id": 1, "date": 1, "chat": {{"id": 1}}, "location": {where}}}}}'
+    with pytest.raises(errors.Rejected) as caught:
+        read(body.encode())
+    assert (caught.value.code, caught.value.status) == ("bad_event", 400)
