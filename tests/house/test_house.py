@@ -11,6 +11,7 @@ from tests.house.rules import (
     migrations,
     names,
     packages,
+    personal,
     safety,
     sizes,
     testing,
@@ -19,7 +20,19 @@ from tests.house.rules import (
 
 RULES = [
     found
-    for module in (committed, docstrings, documents, migrations, names, packages, safety, sizes, testing, walls)
+    for module in (
+        committed,
+        docstrings,
+        documents,
+        migrations,
+        names,
+        packages,
+        personal,
+        safety,
+        sizes,
+        testing,
+        walls,
+    )
     for found in vars(module).values()
     if isinstance(found, Rule)
 ]

@@ -33,6 +33,19 @@ missing = telemetry.gauge(
     meaning="1 while a stream of ours that was there before is not there.",
     remedy="1 for more than half a minute: no core process makes it again, or JetStream refuses; see its log.",
 )
+waiting = telemetry.gauge(
+    "penstock_consumer_waiting",
+    labels=("consumer",),
+    meaning="Messages that a consumer has not been handed yet (its lag), as the keeper saw them within a second or so.",
+    remedy="Growing: the consumer is slower than what comes, or not there (`penstock doctor` says so). Give it another "
+    "process, or see penstock_handler_seconds.",
+)
+unacked = telemetry.gauge(
+    "penstock_consumer_unacked",
+    labels=("consumer",),
+    meaning="Messages that a consumer was handed and has not settled, in all of its processes.",
+    remedy="At max_ack_pending (docs/reference/streams.md) for long: handlers hang, or a platform does not answer.",
+)
 losses = telemetry.counter(
     "penstock_stream_losses_total",
     labels=("stream", "why"),
@@ -70,6 +83,7 @@ class Keeper:
         self._streams = [policy.name for policy in policies]
         self._tasks = tasks.Tasks()
         self._entries: dict[str, register.Entry] = {}
+        self._told: dict[str, set[str]] = {}
         self._marks: dict[str, floors.Marks] = {}
         self.looks = 0
 
@@ -91,6 +105,7 @@ class Keeper:
             self._entries, self._marks = await book.entries(), {}
             await self._keep(book)
         finally:
+            self._measure_nothing()
             book.close()
 
     async def _keep(self, book: register.Register) -> None:
@@ -156,15 +171,36 @@ class Keeper:
     ) -> dict[str, register.Floor]:
         """Where every durable is, and those that did not answer as they were."""
         before = known.floors if known else {}
-        seen = {
-            one.policy.name: await self._floor(at, state, one, before.get(one.policy.name))
-            for one in await self._spine.consumer_states(name)
-        }
+        states = await self._spine.consumer_states(name)
+        self._measure(name, states)
+        seen = {one.policy.name: await self._floor(at, state, one, before.get(one.policy.name)) for one in states}
         for durable in before.keys() - seen.keys():
             # One whose server is away is missing from a list, too: only one that is certainly not there is forgotten.
             if await self._spine.describe_consumer(name, durable) is not None:
                 seen[durable] = before[durable]
         return seen
+
+    def _measure_nothing(self) -> None:
+        """What is not looked at any more is not told any more."""
+        for name in list(self._told):
+            self._measure(name, ())
+
+    def _measure(self, name: str, states: Sequence[ports.ConsumerState]) -> None:
+        """What each consumer of a stream has in front of it, over all of its durables; strangers' are left out."""
+        told = self._told.setdefault(name, set())
+        lag: dict[str, tuple[int, int]] = {}
+        for one in states:
+            if is_ours(one.policy.name):
+                durable = consumer.consumer_of(one.policy.name)
+                left, held = lag.get(durable, (0, 0))
+                lag[durable] = left + one.waiting, held + one.held
+        for gone in told - lag.keys():
+            waiting.remove(gone)
+            unacked.remove(gone)
+        for durable, (left, held) in lag.items():
+            waiting.labels(durable).set(left)
+            unacked.labels(durable).set(held)
+        self._told[name] = set(lag)
 
     async def _floor(
         self, at: datetime.datetime, state: ports.StreamState, one: ports.ConsumerState, before: register.Floor | None

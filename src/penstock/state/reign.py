@@ -42,6 +42,12 @@ oldest = telemetry.gauge(
     meaning="Age of the oldest row that waits to be published.",
     remedy="Growing: NATS is away, a stream refuses, or no publisher runs; penstock_outbox_leading says which.",
 )
+depth = telemetry.gauge(
+    "penstock_outbox_depth",
+    labels=("room",),
+    meaning="Rows that wait to be published, counted up to 10,000.",
+    remedy="Hundreds for a moment are a burst. Growing: as for penstock_outbox_oldest_seconds; no row is lost.",
+)
 batch = telemetry.gauge(
     "penstock_outbox_batch",
     labels=("room",),
@@ -68,6 +74,7 @@ class Reign:
         self._closing = False
         self._unlisten = outbox.listen(self._room, self._appended)
         self._batch, self._oldest = batch.labels(self._room), oldest.labels(self._room)
+        self._depth = depth.labels(self._room)
         self._next_poll_s = 0.0
         self._next_sweep_s = self._loop.time() + SWEEP_S
 
@@ -202,7 +209,8 @@ class Reign:
 
     async def _poll(self) -> None:
         """See what waits, whoever appended it."""
-        waiting = await self._table.waiting()
+        waiting, number = await self._table.waiting()
+        self._depth.set(number)
         for name in waiting:
             self.course_of(name).news = True
         now = datetime.datetime.now(datetime.UTC)
@@ -250,7 +258,7 @@ class Reign:
 
     async def _traced(self, outgoing: ports.Outgoing, *, on: int) -> ports.Published:
         """Publish as a span between the one that wrote the row and the one that will handle the message."""
-        context = contexts.from_headers(subject.tenant_of(outgoing.subject), outgoing.headers)
+        context = _context_of(outgoing)
         with telemetry.span("outbox publish", context, "producer", room=self._room, stream=outgoing.stream) as inner:
             return await self._spine.publish(route.at_span(inner, outgoing), on=on)
 
@@ -276,15 +284,16 @@ class Reign:
         one.news = True
         if given_up:
             failures.labels(self._room, "given_up").inc()
-        _log.error(
-            "outbox row refused",
-            room=self._room,
-            stream=row.outgoing.stream,
-            seq=row.seq,
-            code=code,
-            tries=row.tries,
-            given_up=given_up,
-        )
+        with telemetry.bound(_context_of(row.outgoing)):
+            _log.error(
+                "outbox row refused",
+                room=self._room,
+                stream=row.outgoing.stream,
+                seq=row.seq,
+                code=code,
+                tries=row.tries,
+                given_up=given_up,
+            )
 
     def _is_due(self) -> bool:
         """Recording pays off now: enough has landed."""
@@ -320,3 +329,8 @@ class Reign:
         dropped = await self._table.sweep(self._limits.keep_days)
         if dropped:
             _log.info("dropped old outbox partitions", room=self._room, partitions=dropped)
+
+
+def _context_of(outgoing: ports.Outgoing) -> contexts.Context:
+    """Whose a row is, and where in its trace whoever wrote it was."""
+    return contexts.from_headers(subject.tenant_of(outgoing.subject), outgoing.headers)

@@ -18,6 +18,9 @@ from penstock.state import flow, heads
 AHEAD_DAYS: Final = 14
 """Partitions are made this long ahead, so that a publisher may be away for that long."""
 
+MOST_COUNTED: Final = 10_000
+"""Waiting rows are counted up to here: how many more there are would cost a walk through all of them."""
+
 # Recording needs no fsync: what is forgotten is published again under the same id. And a plan made while the table was
 # empty must not walk through all of it when it is large.
 _SESSION: Final = """
@@ -76,9 +79,10 @@ class Relay:
         row = await self.session.fetch_one(_sweep(self.room), (keep_days,))
         return list(row[0]) if row else []
 
-    async def waiting(self) -> dict[str, datetime.datetime]:
-        """The streams that rows wait for, and since when the first one does."""
-        return {row[0]: row[1] for row in await self.session.fetch_all(_waiting(self.room))}
+    async def waiting(self) -> tuple[dict[str, datetime.datetime], int]:
+        """The streams that rows wait for, since when the first one does, and how many wait (`MOST_COUNTED` at most)."""
+        rows = await self.session.fetch_all(_waiting(self.room))
+        return {row[0]: row[1] for row in rows}, rows[0][2] if rows else 0
 
     async def exchange(self, records: Sequence[Record], readings: Sequence[Reading]) -> list[list[flow.Row]]:
         """Record what is settled and read what waits, in one round trip; returns the rows of each reading, in order.
@@ -140,7 +144,8 @@ def _waiting(room: str) -> str:
     return (
         f"with recursive waiting(stream) as ((select min(stream) {waits}) union all "  # noqa: S608
         f"select (select min(stream) {waits} and stream > waiting.stream) from waiting where stream is not null"
-        f") select stream, (select created_at {waits} and stream = waiting.stream order by seq limit 1) from waiting "
+        f") select stream, (select created_at {waits} and stream = waiting.stream order by seq limit 1), "
+        f"(select count(*) from (select 1 {waits} limit {MOST_COUNTED}) as counted) from waiting "
         "where stream is not null"
     )
 

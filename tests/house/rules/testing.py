@@ -99,6 +99,7 @@ def fakes_not_mocks(root: Path) -> list[str]:
 
 # Pieces of adapters that others use as well, and why; their tests are unit tests.
 _PIECES = {
+    "extension": "loads the channels of other distributions, which pass the suite there, and is none itself",
     "standard_webhooks": "signs and verifies, and calls nobody; `penstock chat` signs what it sends to the core",
 }
 _WIRING = {"src/penstock/edge/wiring.py": "from penstock.spine.adapters import bus_nats\n"}
