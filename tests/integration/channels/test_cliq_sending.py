@@ -6,7 +6,7 @@ import pytest
 
 from penstock.base import errors, ids, settings
 from penstock.channels import ports
-from penstock.channels.adapters import channel_cliq, cliq_answers
+from penstock.channels.adapters import channel_cliq, cliq_answers, token_refusals
 from penstock.channels.testing import cliq_simulator, cliq_trial
 from penstock.messages.v1 import message_pb2, outbound_pb2
 
@@ -80,9 +80,12 @@ async def test_the_newest_token_that_zoho_still_takes_is_used(channel, simulator
 
 
 async def test_when_all_tokens_are_refused_nothing_was_said(channel, simulator):
+    counted = token_refusals.counter.labels("cliq")._value
+    before = counted.get()
     simulator.revoked = {NEW.reveal(), OLD.reveal()}
     with pytest.raises(errors.Rejected) as caught:
         await send(channel, simulator)
+    assert counted.get() - before == 2
     assert caught.value.code == "token_refused"
     assert heard(simulator) == []
 

@@ -23,6 +23,7 @@ from penstock.channels.adapters import (
     endpoint,
     http_connection,
     http_post,
+    token_refusals,
 )
 from penstock.messages.v1 import outbound_pb2
 
@@ -108,6 +109,7 @@ class CliqChannel:
             answer = await self._ask(base, asked, token.reveal(), in_url=in_url)
             if not cliq_answers.refuses_token(answer):
                 break
+            token_refusals.counter.labels(NAME).inc()
         if answer is None:
             hint = "Add a token of Zoho's with 'penstock account secret add --kind token'."
             raise errors.Rejected("no_token", "the account has no token to call Cliq with", hint=hint, field="token")

@@ -46,6 +46,9 @@ def refuses_token(answer: http_connection.Answer) -> bool:
 def sent(asked: cliq_calls.Call, answer: http_connection.Answer, now: datetime) -> ports.Sent:
     """What was sent. Raises Rejected, Unavailable or Ambiguous."""
     status, body = answer.status, _read(answer)
+    if 200 <= status < 300 and _is_page(answer):
+        detail = f"something else than Cliq answered {status}"
+        raise ports.Ambiguous("bad_answer", detail, hint="Look at the account's api_url.", after_s=BACKOFF_S)
     if 200 <= status < 300:
         return ports.Sent(_message_id(asked, body))
     code, words = _words(body)
@@ -85,6 +88,11 @@ def _read(answer: http_connection.Answer) -> dict[str, Any]:
         return _any.decode(answer.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
+
+
+def _is_page(answer: http_connection.Answer) -> bool:
+    """Whether there is a body, and it begins as no answer of Cliq's does."""
+    return answer.body.strip()[:1] not in (b"", b"{", b"[", b'"')
 
 
 def _words(body: dict[str, Any]) -> tuple[str, str]:

@@ -1,7 +1,8 @@
 """Believes what was signed with an account's secret, in the ways in which a Cliq bot's handler can sign.
 
 Source: https://www.zoho.com/deluge/help/encryption/hmac-sha256.html. What is signed is the raw body, with HMAC-SHA256,
-written in hexadecimal or in base64. There is no time in it: a repetition is told by the id of its event, however late.
+written in hexadecimal or in base64. There is no time in it: a repetition is told by the id of its event, for as
+long as the row of that event is kept.
 """
 
 import base64

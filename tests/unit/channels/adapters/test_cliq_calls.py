@@ -171,7 +171,7 @@ def test_what_was_sent_has_its_id():
     assert outcome(b"", 204, asked=call(relation={"edit": {"message_id": ID}})) == ports.Sent(ID)
 
 
-LITTLE = (b"", b"[]", b"{", b"\xff", b"[" * 100_000, b'{"message_id": 5}', b'{"message_id": "\\u0000"}')
+LITTLE = (b"", b" ", b"[]", b"{", b"[" * 100_000, b'{"message_id": 5}', b'{"message_id": "\\u0000"}')
 
 
 @pytest.mark.parametrize("body", LITTLE)
@@ -195,6 +195,8 @@ def test_an_answer_that_says_little_is_still_one(body):
         (b"<html>", 503, errors.Unavailable, "refused_for_now"),
         (b"<html>", 502, ports.Ambiguous, "gateway_failed"),
         (b"<html>", 504, ports.Ambiguous, "gateway_failed"),
+        (b"<html>", 200, ports.Ambiguous, "bad_answer"),
+        (b"\xff", 204, ports.Ambiguous, "bad_answer"),
         (b"", 302, errors.Rejected, "redirected"),
         (b"<html>", 404, errors.Rejected, "refused"),
         (b'{"code": "channel_not_exists"}', 400, errors.Rejected, "refused"),
