@@ -6,6 +6,7 @@ bridge or the core in one process and the app in another, beside the process tha
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
@@ -14,6 +15,8 @@ from pathlib import Path
 from bench import frame, load
 from penstock.app import apps, configuration, examples, house, up
 from penstock.base import settings
+from penstock.channels import ports
+from penstock.channels.testing import webhook_simulator
 from penstock.servers import embedded
 from penstock.servers import testing as server_testing
 
@@ -31,20 +34,40 @@ async def _percentiles(loop: Callable[[load.Load], Awaitable[list[float]]]) -> t
 
 async def ours(offered: load.Load) -> list[float]:
     """Latencies in ms, sorted, of `penstock up` with the echo app. Raises load.Unkept."""
+    async with running() as side:
+        return await load.offer(side.platform, offered)
+
+
+@dataclasses.dataclass(frozen=True)
+class Running:
+    """Ours, ready: the platform that talks to it, and its processes."""
+
+    platform: webhook_simulator.WebhookSimulator
+    core_pid: int
+    app_pid: int
+
+
+@contextlib.asynccontextmanager
+async def running(**more: str) -> AsyncGenerator[Running]:
+    """`penstock up` with the echo app and a connected platform; `more` variables for both."""
     platform, secret = load.simulator()
     async with platform, contextlib.AsyncExitStack() as stack:
-        environ = stack.enter_context(environment())
+        environ = stack.enter_context(environment()) | more
         found = configuration.load(environ)
         installation = await stack.enter_async_context(up.running(found, environ))
         async with house.of_running_installation(found) as joined:
             await joined.tenancy.create(TENANT)
             account = await joined.channels.accounts.create(
-                TENANT, "webhook", "bench", config={"url": platform.url}, secret=settings.Secret(secret)
+                TENANT,
+                "webhook",
+                "bench",
+                config={"url": platform.url},
+                secrets={ports.SecretKind.SIGNING: settings.Secret(secret)},
             )
             platform.connect(joined.webhook_url(account.account))
         of_app = {**installation.environ, "PENSTOCK_TENANT": TENANT}
-        await stack.enter_async_context(apps.running(examples.path("echo") / "app.py", of_app))
-        return await load.offer(platform, offered)
+        app = await stack.enter_async_context(apps.running(examples.path("echo") / "app.py", of_app))
+        yield Running(platform, installation.core.pid, app.pid)
 
 
 async def bridge(offered: load.Load) -> list[float]:

@@ -55,6 +55,12 @@ class Tally:
 
 async def ours() -> tuple[float, float]:
     """An app of the SDK. Raises spine_bus.Unkept."""
+    async with spine_bus.bus() as endpoint:
+        return await answered(endpoint, endpoint)
+
+
+async def answered(endpoint: endpoints.NatsEndpoint, of_app: endpoints.NatsEndpoint) -> tuple[float, float]:
+    """An app of the SDK with a login of its own, on a bus whose owner fills it and looks. Raises spine_bus.Unkept."""
     app, tally = sdk.App("bench", concurrency=AT_ONCE), Tally()
 
     @app.on_message
@@ -62,11 +68,11 @@ async def ours() -> tuple[float, float]:
         tally.begin(message.event_id)
         await message.reply(_reply(message.text))
 
-    async with spine_bus.bus() as endpoint, spine_bus.ours(endpoint) as spine:
-        async with _serving(app, endpoint):
+    async with spine_bus.ours(endpoint) as spine:
+        async with _serving(app, of_app):
             durables = await _durables(endpoint)
         messages = await _filled(endpoint)
-        async with _serving(app, endpoint), asyncio.timeout(spine_bus.SETTLES_S):
+        async with _serving(app, of_app), asyncio.timeout(spine_bus.SETTLES_S):
             await tally.everything.wait()
             await spine_bus.drained(spine, stream.MESSAGES_INBOUND.name, durables)
             figures = tally.read()

@@ -27,6 +27,7 @@ import nats.js.errors
 from bench import frame, load, loop, webhook_client
 from penstock.app import child, configuration, endpoints, house, up
 from penstock.base import settings
+from penstock.channels import ports
 from penstock.channels.testing import webhook_sender, webhook_signature
 from penstock.edge import wiring
 from penstock.servers import embedded, probe
@@ -163,7 +164,7 @@ async def ours(*, processes: int = 1) -> AsyncGenerator[Side]:
             "webhook",
             "bench",
             config={"url": "https://platform.test/"},
-            secret=settings.Secret(secret),
+            secrets={ports.SecretKind.SIGNING: settings.Secret(secret)},
         )
         at = installation.endpoints
         messages = await stack.enter_async_context(

@@ -7,9 +7,7 @@ import asyncio
 import contextlib
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +18,7 @@ from typing import Any
 import httpx
 
 from penstock.app import apps, endpoints
+from tests import loopback
 from tests.e2e import processes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -166,25 +165,12 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
         "PENSTOCK_TEST_FOLDER": str(folder),
         "PENSTOCK_DATA": str(folder / "data"),
         "XDG_CONFIG_HOME": str(folder / "config"),
-        "PENSTOCK_EDGE__PORT": str(free_port()),
+        "PENSTOCK_EDGE__PORT": str(loopback.free_port()),
         "PENSTOCK_SDK__LOG_LEVEL": "warning",
         "PENSTOCK_SERVERS__STOP_INTAKE_BELOW_BYTES": str(64 << 20),
         "PENSTOCK_SERVERS__RESUME_INTAKE_ABOVE_BYTES": str(96 << 20),
         **more,
     }
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nobody uses, so that an installation comes back under the same one.
-
-    Below those that the system gives to outgoing connections: one of them could take it before we do.
-    """
-    while True:
-        with (
-            contextlib.suppress(OSError),
-            socket.create_server(("127.0.0.1", random.randrange(20_000, 32_000))) as free,
-        ):
-            return free.getsockname()[1]
 
 
 async def run(environ: Mapping[str, str], *arguments: str, stdin: str = "") -> tuple[int, str, str]:

@@ -35,6 +35,30 @@ async def receipts(
     raise AssertionError("browsing ended")
 
 
+async def receipts_of(
+    installation: installations.Installation, tenant: str, commands: set[str], *, timeout_s: float = 20.0
+) -> dict[str, outbound_pb2.Receipt]:
+    """The tenant's first receipt of each of these commands, as soon as all are there. Raises TimeoutError."""
+    where = installation.endpoints
+    transport = await spine_nats.NatsSpine.connect(
+        where.nats_url, user=where.nats_user, password=where.nats_password, wait_s=5
+    )
+    found: dict[str, outbound_pb2.Receipt] = {}
+    try:
+        async with asyncio.timeout(timeout_s):
+            reading = transport.browse(stream.RECEIPTS.name, f"tenant.{tenant}.receipts.>", after=0)
+            async with contextlib.aclosing(reading):
+                async for delivery in reading:
+                    told = route.RECEIPT.decode(delivery.headers, delivery.body)
+                    if told.command_id in commands:
+                        found.setdefault(told.command_id, told)
+                    if found.keys() == commands:
+                        return found
+    finally:
+        await transport.close()
+    raise AssertionError("browsing ended")
+
+
 async def delete_streams(installation: installations.Installation, *names: str) -> None:
     """Destroy streams under a running installation, as a lost store does. Nothing of the product can."""
     where = installation.endpoints

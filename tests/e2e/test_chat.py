@@ -1,19 +1,22 @@
 """`penstock chat` and `penstock demo`: the first five minutes, as a newcomer types them."""
 
 import json
+import re
 import signal
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from penstock.app import demo
+from penstock.channels.testing import simulators
 from tests.e2e import installation, processes
 
 BROKEN_APP = Path(__file__).with_name("broken_app.py")
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(180)
 async def test_chat_starts_everything_answers_and_leaves_nothing(folder: Path) -> None:
     environ = installation.environment(folder)
     code, out, err = await installation.run(
@@ -26,7 +29,7 @@ async def test_chat_starts_everything_answers_and_leaves_nothing(folder: Path) -
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(180)
 async def test_chat_joins_the_installation_that_runs(folder: Path) -> None:
     environ = installation.environment(folder)
     async with installation.up(environ) as running:
@@ -54,7 +57,7 @@ async def test_chat_joins_the_installation_that_runs(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(180)
 async def test_chat_with_an_app_that_cannot_run_says_so_in_one_line(folder: Path) -> None:
     environ = installation.environment(folder)
     async with installation.up(environ):
@@ -74,16 +77,20 @@ async def test_chat_with_an_app_that_cannot_run_says_so_in_one_line(folder: Path
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(180)
 async def test_demo_counts_and_leaves_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    environ = _demo(folder)
-    code, out, err = await installation.run(environ, "demo", "--conversations", "4")
+    environ, tenants = _demo(folder), len(demo.TENANTS)
+    talks = tenants * len(simulators.ALL)
+    code, out, err = await installation.run(environ, "demo", "--conversations", str(talks))
     assert code == 0, err
     *table, last = out.splitlines()
     assert last == "0 lost"
     found = {name: count.strip() for name, _, count in (line.partition("  ") for line in table)}
-    assert (found["messages in"], found["replies out"], found["doubled replies"]) == ("24", "24", "0")
-    assert found["duplicate webhooks"] == "4 sent, 4 suppressed"
+    for channel, start in simulators.ALL.items():
+        said = tenants * demo.Talk(start(), "room").length
+        assert found[f"{channel}: messages in, replies out"] == f"{said}, {said}"
+    assert found["doubled replies"] == "0"
+    assert found["duplicate webhooks"] == f"{talks} sent, {talks} suppressed"
     assert (found["out of order"], found["protocol faults seen"]) == ("0", "0")
     await processes.gone(folder, timeout_s=1)
     assert list((folder / "temporary").iterdir()) == []
@@ -92,12 +99,13 @@ async def test_demo_counts_and_leaves_nothing(folder: Path, capsys: pytest.Captu
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 async def test_demo_stopped_in_the_middle_leaves_nothing(folder: Path, number: signal.Signals, code: int) -> None:
     command = installation.Command(_demo(folder), "demo", "--conversations", "200")
     try:
-        await processes.until(lambda: "/1200" in command.err, "conversations are held", timeout_s=60)
+        held = re.compile(r"^[0-9]+/[0-9]{3,4}$", re.MULTILINE)
+        await processes.until(lambda: held.search(command.err) is not None, "conversations are held", timeout_s=60)
         command.signal(number)
         assert await command.ended() == code
     finally:

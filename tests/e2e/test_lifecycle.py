@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import loopback
 from tests.e2e import conversation, installation, processes, records
 
 TEXTS = [f"message {number}" for number in range(200)]
@@ -32,7 +33,7 @@ async def refused(environ: dict[str, str]) -> tuple[int, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_two_installations_live_side_by_side(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = beside(folder, "one"), beside(folder, "two")
     async with installation.up(first) as one, installation.up(second) as two:
@@ -63,7 +64,7 @@ async def test_two_installations_live_side_by_side(folder: Path, capsys: pytest.
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_after_kill_of_everything_the_next_up_has_all_of_it(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,7 +91,7 @@ async def test_after_kill_of_everything_the_next_up_has_all_of_it(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_when_up_alone_is_killed_the_core_drains_and_the_servers_are_adopted(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -121,7 +122,7 @@ async def test_when_up_alone_is_killed_the_core_drains_and_the_servers_are_adopt
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(180)
 async def test_requests_wait_while_a_killed_core_is_replaced(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async with (
         installation.up(installation.environment(folder)) as running,
@@ -141,7 +142,7 @@ async def test_requests_wait_while_a_killed_core_is_replaced(folder: Path, capsy
                 print(f"\n  core killed: the longest request took {longest_s:.2f} s", end="")
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     "numbers",
     [(signal.SIGINT,), (signal.SIGHUP,), (signal.SIGINT, signal.SIGINT)],
@@ -166,7 +167,7 @@ async def test_interrupting_stops_everything(folder: Path, numbers: tuple[signal
 _NOT_RUNNING = "no installation is running in this data folder. Start one with 'penstock up'."
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("at", ["run", "run/nats.json", "run/postgres.json", "run/endpoints.json"])
 async def test_interrupting_a_start_leaves_nothing(folder: Path, at: str) -> None:
     command = installation.Command(installation.environment(folder), "up")
@@ -180,7 +181,7 @@ async def test_interrupting_a_start_leaves_nothing(folder: Path, at: str) -> Non
     await processes.gone(folder, timeout_s=1)
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     ("variable", "scheme", "title"),
     [("PENSTOCK_POSTGRES_URL", "postgresql", "Postgres"), ("PENSTOCK_NATS_URL", "nats", "NATS")],
@@ -188,7 +189,7 @@ async def test_interrupting_a_start_leaves_nothing(folder: Path, at: str) -> Non
 async def test_a_server_that_is_not_there_is_said_in_one_line(
     folder: Path, variable: str, scheme: str, title: str
 ) -> None:
-    port = installation.free_port()
+    port = loopback.free_port()
     path = "/penstock" if scheme == "postgresql" else ""
     url = f"{scheme}://penstock:swordfish@127.0.0.1:{port}{path}"
     code, line = await refused(installation.environment(folder, **{variable: url}))

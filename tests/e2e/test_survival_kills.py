@@ -19,7 +19,7 @@ SEED = 4
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("victim", ["core", "nats", "postgres"])
 async def test_kill_in_the_middle(folder: Path, victim: str, measured: measurements.Measured) -> None:
     moments = sorted(random.Random(f"{SEED} {victim}").sample(range(200, MESSAGES - 200), 2))

@@ -42,7 +42,7 @@ async def stalled(stage: stages.Stage, what: str):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("what", ["nats", "postgres", "app", "platform"])
 async def test_memory_is_flat_while_something_stands_still(
     folder: Path, what: str, measured: measurements.Measured

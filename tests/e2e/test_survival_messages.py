@@ -35,7 +35,7 @@ async def quarantined(stage: stages.Stage, *, timeout_s: float = 60.0) -> dict[s
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_one_poison_message_among_many(folder: Path, measured: measurements.Measured) -> None:
     async with stages.opened(folder, stages.Cast(app=HERE / "poison_app.py", apps=2)) as stage:
         said = await say_with(stage, "poison")
@@ -51,7 +51,7 @@ async def test_one_poison_message_among_many(folder: Path, measured: measurement
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_poison_is_redriven_to_an_app_that_was_mended(folder: Path) -> None:
     cast = stages.Cast(app=HERE / "poison_app.py", of_app={"MENDED_BY": str(folder / "mended")})
     async with stages.opened(folder, cast) as stage:
@@ -66,7 +66,7 @@ async def test_poison_is_redriven_to_an_app_that_was_mended(folder: Path) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 async def test_one_message_that_kills_its_process(folder: Path, measured: measurements.Measured) -> None:
     async with stages.opened(folder, stages.Cast(app=HERE / "deadly_app.py", apps=2)) as stage:
         begun_s = time.monotonic()
@@ -87,7 +87,7 @@ async def test_one_message_that_kills_its_process(folder: Path, measured: measur
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_a_handler_that_hangs_keeps_its_lease_until_its_deadline(
     folder: Path, measured: measurements.Measured
 ) -> None:

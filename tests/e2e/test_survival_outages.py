@@ -35,7 +35,7 @@ async def talking(stage: stages.Stage, *, seconds: float, pause_s: float) -> lis
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_webhooks_are_answered_while_nats_is_away(folder: Path, measured: measurements.Measured) -> None:
     async with stages.opened(folder) as stage:
         await stage.say(100)
@@ -59,7 +59,7 @@ async def test_webhooks_are_answered_while_nats_is_away(folder: Path, measured: 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(240)
 async def test_jetstream_cannot_write_and_refuses_what_is_published(
     folder: Path, measured: measurements.Measured
 ) -> None:
@@ -88,7 +88,7 @@ async def test_jetstream_cannot_write_and_refuses_what_is_published(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_postgres_away_means_503_and_never_200(folder: Path, measured: measurements.Measured) -> None:
     cast = stages.Cast(patience_s=0.0)
     async with stages.opened(folder, cast) as stage:
@@ -137,7 +137,7 @@ async def taken_again(stage: stages.Stage) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(240)
 async def test_long_without_postgres_uses_up_no_delivery(folder: Path, measured: measurements.Measured) -> None:
     async with stages.opened(folder, short_leases(folder)) as stage:
         stage.talk.platform.behave(webhook_simulator.Behaviour(delay_s=0.1))
@@ -157,7 +157,7 @@ async def test_long_without_postgres_uses_up_no_delivery(folder: Path, measured:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_long_429_uses_up_no_delivery(folder: Path, measured: measurements.Measured) -> None:
     async with stages.opened(folder, short_leases(folder)) as stage:
         platform = stage.talk.platform

@@ -25,7 +25,7 @@ async def slow(stage: stages.Stage) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("kind", ["core", "app"])
 async def test_one_of_two_is_killed(folder: Path, kind: str, measured: measurements.Measured) -> None:
     chance = random.Random(f"{SEED} {kind}")
@@ -50,7 +50,7 @@ async def test_one_of_two_is_killed(folder: Path, kind: str, measured: measureme
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 async def test_one_of_two_is_paused_and_wakes(folder: Path, measured: measurements.Measured) -> None:
     async with stages.opened(folder, PAIR) as stage:
         await slow(stage)
@@ -74,7 +74,7 @@ async def test_one_of_two_is_paused_and_wakes(folder: Path, measured: measuremen
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(240)
 async def test_each_is_stopped_in_turn_under_load(folder: Path, measured: measurements.Measured) -> None:
     async with stages.opened(folder, PAIR) as stage:
         await slow(stage)

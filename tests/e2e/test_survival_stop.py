@@ -15,7 +15,7 @@ from tests.soak import verdict as verdicts
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_sigterm_under_load(folder: Path, measured: measurements.Measured) -> None:
     environ = installation.environment(folder)
     async with installation.up(environ) as running, conversation.account(running, "acme", patience_s=0) as platform:

@@ -36,7 +36,7 @@ async def until_asked(stage: stages.Stage, count: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("loss", "what"),
     [

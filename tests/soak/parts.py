@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import AsyncGenerator, Callable
 
+from tests import standstill
 from tests.e2e import installation as installations
 from tests.e2e import processes
 
@@ -48,8 +49,9 @@ class Part:
         """Stopped (SIGSTOP) for as long as the block lasts, and others like it; it may be killed meanwhile."""
         await processes.until(lambda: self.pid, f"{self.name} runs")
         self._pauses += 1
-        self.send(signal.SIGSTOP)
+        stopped = self.send(signal.SIGSTOP)
         try:
+            await processes.until(lambda: standstill.holds(stopped), f"{self.name} stands still")
             yield
         finally:
             self._pauses -= 1

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 
 from penstock.channels.testing import webhook_sender, webhook_simulator
+from tests import loopback, standstill
 from tests.e2e import installation as installations
 from tests.e2e import processes, records
 from tests.soak import parts, store, verdict
@@ -79,7 +80,8 @@ class Stage:
         """`nats` or `postgres` killed, and started again after the block only: its supervisor is paused so long."""
         part = self.parts[server]
         await processes.until(lambda: part.pid, f"{server} runs")
-        self.installation.signal(signal.SIGSTOP)
+        # One that still moves would start the server again at once.
+        standstill.bring_about(self.installation.process.pid)
         self._away += 1
         ended = part.send(signal.SIGKILL)
         try:
@@ -169,7 +171,7 @@ async def tell_all(stage: Stage) -> None:
 @contextlib.asynccontextmanager
 async def _another_core(stage: Stage, number: int) -> AsyncGenerator[str]:
     """A core beside that of `up`, on the same servers; yields its URL."""
-    where, port = stage.installation.endpoints, installations.free_port()
+    where, port = stage.installation.endpoints, loopback.free_port()
     nats = urlsplit(where.nats_url)
     environ = {
         **stage.installation.environ,
@@ -186,7 +188,7 @@ async def _another_core(stage: Stage, number: int) -> AsyncGenerator[str]:
 @contextlib.asynccontextmanager
 async def app(stage: Stage, cast: Cast, number: int) -> AsyncGenerator[None]:
     """One process of the app, once it listens."""
-    port = installations.free_port()
+    port = loopback.free_port()
     environ = {
         **stage.installation.environ,
         "PENSTOCK_TENANT": TENANT,

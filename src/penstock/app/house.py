@@ -8,6 +8,7 @@ from pathlib import Path
 from penstock.app import configuration, endpoints, schema
 from penstock.base import errors
 from penstock.channels import ports as channel_ports
+from penstock.channels import registry as channel_registry
 from penstock.channels import wiring as channels_wiring
 from penstock.database import changes, listener, migrations, pool
 from penstock.sealing import model as sealing_model
@@ -113,6 +114,11 @@ async def of_running_installation(found: configuration.Configuration) -> AsyncGe
     postgres_url, http_url = located(found)
     async with opened(found, postgres_url, http_url=http_url, application="penstock cli", lives=False) as joined:
         yield joined
+
+
+def known_channels(found: configuration.Configuration) -> channel_registry.Registry:
+    """Every channel that accounts may be made for, those of other distributions among them. Raises Rejected."""
+    return channels_wiring.extended(found.channels)[0]
 
 
 def located(found: configuration.Configuration) -> tuple[str, str]:

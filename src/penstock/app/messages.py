@@ -21,7 +21,8 @@ from penstock.channels import errors as channel_errors
 from penstock.channels.model import command as model
 from penstock.channels.store import commands
 from penstock.messages.v1 import message_pb2, outbound_pb2
-from penstock.spine import ports, route, subject
+from penstock.spine import ports, route, stream, subject
+from penstock.state import quarantine
 
 APP: Final = "cli"
 """As which app an operator speaks."""
@@ -99,7 +100,11 @@ class Words:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Said:
-    """What became of it. `state` is accepted until its end was waited for, running if that did not come in time."""
+    """What became of it.
+
+    `state` is accepted until its end was waited for, running if that did not come in time, quarantined if the consumer
+    gave it up: then nothing more happens to it until somebody sends it again.
+    """
 
     command_id: str
     duplicate: bool
@@ -238,10 +243,12 @@ class Speaker:
                 await stack.enter_async_context(listening(self._spine, chosen, lambda _: heard.set()))
             published = await self._spine.publish(route.OUTBOUND.encode(contexts.start(owner), command))
             said = Said(command.command_id, published.duplicate or known is not None, "accepted")
-            return await self._followed(owner, said, heard, wait_s) if wait_s else said
+            return await self._followed(owner, said, published.sequence, heard, wait_s) if wait_s else said
 
-    async def _followed(self, tenant: ids.TenantId, said: Said, heard: asyncio.Event, wait_s: float) -> Said:
-        """What its row says in the end, or after `wait_s`."""
+    async def _followed(
+        self, tenant: ids.TenantId, said: Said, sequence: int, heard: asyncio.Event, wait_s: float
+    ) -> Said:
+        """What its row, or one in quarantine, says in the end, or after `wait_s`."""
         loop = asyncio.get_running_loop()
         until_s = loop.time() + wait_s
         while True:
@@ -249,6 +256,9 @@ class Speaker:
             found = await self._commands.end(tenant, said.command_id)
             if found is not None and found.outcome.state.final:
                 break
+            if (given_up := await self._given_up(tenant, sequence)) is not None:
+                hint = f"{given_up.detail}; 'penstock quarantine show {given_up.id}' has it"
+                return dataclasses.replace(said, state="quarantined", code=given_up.code, detail=hint)
             left_s = until_s - loop.time()
             if left_s <= 0:
                 break
@@ -266,6 +276,12 @@ class Speaker:
             detail=outcome.detail,
             attempts=outcome.attempts,
         )
+
+    async def _given_up(self, tenant: ids.TenantId, sequence: int) -> quarantine.Quarantined | None:
+        """The command in quarantine, unless it is under way again."""
+        chosen = quarantine.Filter(stream=stream.MESSAGES_OUTBOUND.name, redriven=False)
+        rows = await self._joined.quarantine.list(tenant, chosen)
+        return next((row for row in rows if row.sequence == sequence), None)
 
 
 def _worded(tenant: ids.TenantId, channel: str, words: Words) -> outbound_pb2.SendCommand:

@@ -2,27 +2,31 @@
 
 Rooms say what they keep (`state.personal`); here they are asked in an order in which nothing that was erased can come
 back: first what would leave or be sent again, then the streams, then the rows, and last of all what tells whose the
-rest is. Every step may be done twice, so what was interrupted is simply done again.
+rest is. Every step may be done twice, so what was interrupted is simply done again, and all of it is done until nothing
+more is found.
 """
 
+import asyncio
 import contextlib
 import dataclasses
 import datetime
 import json
-import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from penstock.app import configuration, house, schema, streams
+from penstock.app import configuration, house, person_file, schema, streams
 from penstock.base import errors
 from penstock.channels.service import personal as channels
 from penstock.channels.store import personal as channels_rows
 from penstock.spine import ports
 from penstock.state import erasures, personal, personal_outbox, personal_quarantine, personal_streams
 
-ROUNDS: Final = 4
+ROUNDS: Final = 6
 """How often places are asked at most: what was on its way during one round is found in the next."""
+
+ARRIVES_WITHIN_S: Final = 2.0
+"""How long after its receipt a message may be committed and is found still; on an idle system that takes 10 ms."""
 
 NOT_SEARCHED: Final[Mapping[str, str]] = {
     "backups": "copies of the servers' files and of Postgres hold what they held until they expire",
@@ -39,7 +43,7 @@ Tell = Callable[[str, int], None]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Part:
-    """What became of one place: `state` is done, nothing, failed, or waits (for others that failed)."""
+    """What became of one place: `state` is done, nothing, failed, or waits (for others that are not done)."""
 
     place: str
     state: str
@@ -63,11 +67,17 @@ class People:
     """The people of an installation's tenants. Without a spine (`away` says why) streams cannot be asked."""
 
     def __init__(
-        self, joined: house.House, spine: ports.Spine | None, away: errors.PenstockError | None = None
+        self,
+        joined: house.House,
+        spine: ports.Spine | None,
+        away: errors.PenstockError | None = None,
+        *,
+        arrives_within_s: float = ARRIVES_WITHIN_S,
     ) -> None:
         self._erasures, self._accounts, self._tenancy = joined.erasures, joined.channels.accounts, joined.tenancy
         self._table = channels_rows.PersonRows(joined.database)
         self._said = channels.Said(self._table)
+        self._arrives_within_s = arrives_within_s
         self._away = away or errors.Unavailable("nats_unreachable", "no nats-server answers")
         whose = self._said
         self._first: list[personal.PersonalData] = [
@@ -82,14 +92,6 @@ class People:
             channels.MessageRows(self._table),
         ]
         self._last = channels.ConversationNames(self._table)
-        self._moving = {
-            place.place
-            for place in self._first
-            if isinstance(
-                place,
-                personal_outbox.OutboxCopies | personal_streams.StreamCopies | personal_quarantine.QuarantineRows,
-            )
-        }
         self._unreached = [] if spine is not None else list(personal_streams.PATTERNS)
 
     async def look_for(self, tenant: str, text: str, *, account: str = "", most: int = 50) -> list[channels.Speaker]:
@@ -112,11 +114,10 @@ class People:
     async def export(self, person: personal.Person, to: Path, *, tell: Tell = lambda _place, _looked: None) -> Report:
         """Write all that is known about a person into a new file: a JSON object a line, the last one sums up.
 
-        Only its owner may read it, and it is there once it is whole. Raises Rejected `file_exists`, `no_folder`.
+        Only its owner may read it, and it is there once it is whole. Raises Rejected as `person_file.private`.
         """
         trail = await self._trail(person, _now())
-        draft = to.with_name(f".{to.name}.draft")
-        with _private(draft, to) as file:
+        with person_file.private(to) as file:
             parts = [await self._write(place, trail, file, tell) for place in self._first]
             report = _report(person, trail.until, [*parts, *self._parts_out_of_reach()])
             _line(file, _summary(person, report))
@@ -163,25 +164,31 @@ class People:
         """
         until = until or _now()
         await self._erasures.begin(person, until)
-        trail = await self._trail(person, until)
         parts: dict[str, Part] = {}
-        places: Sequence[personal.PersonalData] = self._first
-        for _ in range(ROUNDS):
-            fresh = [await self._erase(place, trail, tell) for place in places]
+        for number in range(1, ROUNDS + 1):
+            # Anew each time: what came late may have been said in a conversation that nobody knew of.
+            trail = await self._trail(person, until)
+            fresh = [await self._erase(place, trail, tell) for place in self._first]
             for part in (*fresh, *self._parts_out_of_reach()):
                 parts[part.place] = _sum(parts.get(part.place), part)
-            moved = any(part.found for part in fresh if part.place in self._moving)
-            if not moved or _failed(parts.values()):
+            if _failed(parts.values()):
+                last = Part(self._last.place, "waits")
                 break
-            # What was on its way has arrived by now, and an answer that was being given may have become a row.
-            places = [place for place in self._first if place.place in {*self._moving, channels.CommandRows.place}]
-        parts[self._last.place] = (
-            Part(self._last.place, "waits") if _failed(parts.values()) else await self._erase(self._last, trail, tell)
-        )
-        report = _report(person, until, list(parts.values()))
+            if number > 1 and not any(part.found for part in fresh):
+                last = await self._erase(self._last, trail, tell)
+                break
+            await self._let_arrive(until)
+        else:
+            last = Part(self._last.place, "waits", code="still_arriving", detail=f"each of {ROUNDS} rounds found more")
+        report = _report(person, until, [*parts.values(), last])
         if report.complete:
             await self._erasures.finish(person)
         return report
+
+    async def _let_arrive(self, until: datetime.datetime) -> None:
+        """Wait for what was received and is being committed, which no search can find yet; not for what is long ago."""
+        arrived = until + datetime.timedelta(seconds=self._arrives_within_s)
+        await asyncio.sleep(min(self._arrives_within_s, max(0.0, (arrived - _now()).total_seconds())))
 
     async def _erase(self, place: personal.PersonalData, trail: personal.Trail, tell: Tell) -> Part:
         found = erased = 0
@@ -221,7 +228,7 @@ class People:
         return reports
 
     async def _trail(self, person: personal.Person, until: datetime.datetime) -> personal.Trail:
-        """What leads to everything else: the conversations that are theirs alone, found before anything is erased."""
+        """What leads to everything else: the conversations that are theirs alone, as far as anything tells now."""
         pseudonyms, trail = await self._erasures.pseudonyms(person.tenant), personal.Trail(person, until)
         names = {
             conversation: pseudonyms.conversation(person.channel, person.account, conversation)
@@ -287,24 +294,6 @@ def _summary(person: personal.Person, report: Report) -> dict[str, Any]:
         "places": [dataclasses.asdict(part) for part in report.parts],
         "not_searched": dict(NOT_SEARCHED),
     }
-
-
-@contextlib.contextmanager
-def _private(draft: Path, to: Path) -> Any:
-    """A file that only its owner may read, and that has its name once it is whole."""
-    if to.exists():
-        raise errors.Rejected("file_exists", f"{to} is there already", hint="Name a new file.", status=409, field="to")
-    try:
-        draft.unlink(missing_ok=True)
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise errors.Rejected("bad_file", f"cannot write {to}: {error.strerror}", field="to") from None
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            yield file
-        draft.rename(to)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _line(file: TextIO, document: Mapping[str, Any]) -> None:

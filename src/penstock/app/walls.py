@@ -23,6 +23,7 @@ from penstock.tenancy import store as tenancy_store
 
 LOOKS_EVERY_S: Final = 5.0
 LET_IN_S: Final = 5.0
+_HINT: Final = "See 'penstock nats accounts --help'."
 
 _log = telemetry.logger("app.walls")
 
@@ -46,6 +47,7 @@ class Walls:
         self._files = logins.LoginFiles.of(ground.place.path, ground.found.nats.table())
         self._apps: dict[ids.TenantId, set[str]] = {}
         self._let_in: set[str] = set()
+        self._refused: set[str] = set()
         self._news = asyncio.Event()
 
     def look(self) -> None:
@@ -67,6 +69,7 @@ class Walls:
                 await self._hand_out(tenant, account)
         self._files.keep_only(names)
         self._let_in &= set(names)
+        self._refused &= set(names)
 
     async def _write(self, server: nats_servers.EmbeddedNats, tenants: Collection[access.Account]) -> None:
         owner = self._ground.at
@@ -80,28 +83,37 @@ class Walls:
             _log.info("accounts of the bus", tenants=len(tenants))
 
     async def _hand_out(self, tenant: ids.TenantId, account: access.Account) -> None:
-        """Leave a tenant's login where its apps find it, once the server takes it."""
+        """Leave a tenant's login where its apps find it, once the server takes it.
+
+        One that a server of the operator's does not take is looked at again each time; only a setting makes it ours.
+        """
         own = dataclasses.replace(
             self._ground.at, user=account.login, password=self._logins.password(account.login).reveal()
         )
         if await self._is_let_in(own):
             self._files.leave(tenant, own)
+            self._let_in.add(tenant)
         elif self._ground.server is not None:
             raise errors.Unavailable("not_let_in", f"the bus does not take the new login of {tenant} yet", after_s=0.1)
-        else:
-            _log.warning("no wall around apps", tenant=tenant, hint="See 'penstock nats accounts --help'.")
-            self._files.leave(tenant, self._ground.at)
-        self._let_in.add(tenant)
+        elif tenant not in self._refused:
+            self._refused.add(tenant)
+            if self._ground.found.servers.share_nats_login:
+                _log.warning("no wall around apps", tenant=tenant, hint=_HINT)
+                self._files.leave(tenant, self._ground.at)
+            else:
+                _log.warning("apps have no login", tenant=tenant, hint=f"{_HINT} Or set servers.share_nats_login.")
 
     async def _is_let_in(self, login: endpoints.NatsEndpoint) -> bool:
-        """Whether the server takes a login. Raises Unavailable when it does not answer."""
+        """Whether the server takes a login. Raises Unavailable when it does not answer, Rejected `nats_tls`."""
         there = spine_nats.NatsSpine.address(
             login.url, self._ground.found.nats, user=login.user, password=login.password, name="penstock up"
         )
         trial = links.Link(there)
         try:
             await trial.open(wait_s=LET_IN_S)
-        except errors.Rejected:
+        except errors.Rejected as error:
+            if error.code != "nats_auth":
+                raise
             return False
         await trial.close()
         return True

@@ -56,6 +56,12 @@ class ChannelsSettings:
     keep_unknown_events_days: int = 90
     """Days for which events of unknown kinds are kept; then their rows are removed. 0: for ever. At least 8."""
 
+    unknown_events_per_account: int = 10_000
+    """Events of unknown kinds that are kept for one account, about; what is over is answered 200 and only counted."""
+
+    unknown_bytes_per_account: int = 64 * MIB
+    """Bytes of them, likewise."""
+
     adapters: str = ""
     """Channels of other distributions that this installation runs, as `module:factory`, separated by commas. Whatever
     is named here runs inside the core, with all that the core may do: name only what you would also install as it."""
@@ -82,6 +88,8 @@ class ChannelsSettings:
             ("suspended_retry_s", 1, 600),
             ("terminal_streams", 1, 1000),
             ("terminal_poll_s", 0.05, 60),
+            ("unknown_events_per_account", 0, 1_000_000),
+            ("unknown_bytes_per_account", 0, 1 << 40),
         ):
             if not least <= getattr(self, field) <= most:
                 raise errors.Rejected(

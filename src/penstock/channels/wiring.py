@@ -15,7 +15,7 @@ from penstock.channels.adapters import (
     extension,
 )
 from penstock.channels.entrypoints import terminal, webhooks
-from penstock.channels.service import accounts, directory, inbound, lookup, outbound, replies, unknown
+from penstock.channels.service import accounts, allowance, directory, inbound, lookup, outbound, replies, unknown
 from penstock.channels.store import accounts as account_rows
 from penstock.channels.store import commands as command_rows
 from penstock.channels.store import messages as message_rows
@@ -118,7 +118,14 @@ def build(
     )
     sending = outbound.Outbound(where, command_store, limits=limits, clock=clock, said=told.wake)
     messages = message_rows.MessageStore(around.database)
-    receiving = inbound.Inbound(where, messages, around.intake_open)
+    unknown_store = unknown_rows.UnknownStore(around.database)
+    unknown_allowed = allowance.Allowance(
+        unknown_store,
+        clock=clock,
+        most_events=limits.unknown_events_per_account,
+        most_bytes=limits.unknown_bytes_per_account,
+    )
+    receiving = inbound.Inbound(where, messages, around.intake_open, unknown_allowed)
     return ChannelsRoom(
         webhooks.Webhooks(
             receiving,
@@ -129,7 +136,7 @@ def build(
         consumers.OutboundConsumer(sending).handle,
         accounts.Accounts(where, account_store, around.sealer, cached),
         found,
-        unknown.UnknownEvents(unknown_rows.UnknownStore(around.database)),
+        unknown.UnknownEvents(unknown_store),
         told,
         cached,
         messages,

@@ -12,7 +12,7 @@ from penstock.cli import account_secret, account_unknown, output, secret_source,
 if TYPE_CHECKING:
     from penstock.app import house as houses
     from penstock.base import settings
-    from penstock.channels import ports
+    from penstock.channels import ports, registry
     from penstock.channels.model import account as model
 
 group = typer.Typer(
@@ -106,14 +106,16 @@ def _asked_for(
     """What only the platform gives out and was not given, where somebody is there to be asked."""
     if not secret_source.may_ask():
         return {}
-    from penstock.channels import registry
+    from penstock.app import configuration, house
 
-    asked: dict[ports.SecretKind, settings.Secret] = {}
+    missing: list[registry.SecretField] = []
     with contextlib.suppress(errors.Rejected):  # a channel that does not exist is refused by whoever makes accounts
-        for field in registry.load().find(channel).secrets:
-            if not field.made and field.kind not in given:
-                output.note(field.meaning)
-                asked[field.kind] = secret_source.read("ask", field.kind, "--secret")
+        known = house.known_channels(configuration.load())
+        missing = [field for field in known.find(channel).secrets if not field.made and field.kind not in given]
+    asked: dict[ports.SecretKind, settings.Secret] = {}
+    for field in missing:
+        output.note(field.meaning)
+        asked[field.kind] = secret_source.read("ask", field.kind, "--secret")
     return asked
 
 

@@ -1,6 +1,7 @@
 """`penstock account unknown`: events of kinds that nobody here knows, kept as they came."""
 
 import base64
+import codecs
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,7 +54,7 @@ def show_one(id: Id, event_id: Event, tenant: verb.Tenant, as_json: verb.AsJson 
             "received_at": found.received_at,
             "size_bytes": found.size_bytes,
             "whole": found.whole,
-            **_body(found.body),
+            **_body(found.body, whole=found.whole),
         }
 
     def show(found: dict[str, object]) -> None:
@@ -65,9 +66,9 @@ def show_one(id: Id, event_id: Event, tenant: verb.Tenant, as_json: verb.AsJson 
     verb.operate(work, show, as_json=as_json)
 
 
-def _body(raw: bytes) -> dict[str, object]:
-    """The bytes as text where they are text, else as base64."""
+def _body(raw: bytes, *, whole: bool) -> dict[str, object]:
+    """The bytes as text where they are text, else as base64; the cut may have gone through a character."""
     try:
-        return {"body": raw.decode("utf-8")}
+        return {"body": codecs.getincrementaldecoder("utf-8")().decode(raw, final=whole)}
     except UnicodeDecodeError:
         return {"body_base64": base64.b64encode(raw).decode()}

@@ -38,15 +38,21 @@ def chat(
 
 
 async def _converse(terminal: "chats.Terminal", *, as_json: bool) -> None:
-    """Lines in, replies out; after the last line, wait for what is still to be said."""
+    """Lines in, replies out; after the last line, wait for what is still to be said.
+
+    A reaction is an answer too, but most often words follow it, so it alone ends no waiting.
+    """
     from penstock.app import chat as chats
 
-    said, heard, last = 0, 0, asyncio.Event()
+    said, heard, reacted, last = 0, 0, 0, asyncio.Event()
 
     async def listen() -> None:
-        nonlocal heard
+        nonlocal heard, reacted
         async for reply in terminal.replies():
-            heard += 1
+            if reply.kind.startswith("reaction"):
+                reacted += 1
+            else:
+                heard += 1
             if as_json:
                 output.document(reply)
             else:
@@ -66,8 +72,9 @@ async def _converse(terminal: "chats.Terminal", *, as_json: bool) -> None:
             async with asyncio.timeout(chats.QUIET_S):
                 await last.wait()
     except TimeoutError:
-        output.note(f"{said - heard} of {said} messages had no reply within {chats.QUIET_S:g} s.")
-        raise typer.Exit(output.FAILED) from None
+        if heard + reacted < said:
+            output.note(f"{said - heard} of {said} messages had no reply within {chats.QUIET_S:g} s.")
+            raise typer.Exit(output.FAILED) from None
     finally:
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)

@@ -15,7 +15,7 @@ _SIGNS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 
 
 def doctor(data: verb.Data = None, as_json: verb.AsJson = False) -> None:
-    """Look at this machine and say what would run, and at what runs and say which parts are there.
+    """Say what would run on this machine, and which parts are there.
 
     Example: penstock doctor
     """

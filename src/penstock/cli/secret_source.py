@@ -72,7 +72,10 @@ def may_ask() -> bool:
 def _asked(what: str, option: str) -> str:
     if not may_ask():
         raise typer.BadParameter("there is no terminal to ask on", param_hint=option)
-    return getpass.getpass(f"{what} secret (not shown): ")
+    try:
+        return getpass.getpass(f"{what} secret (not shown): ")
+    except EOFError:
+        raise typer.BadParameter("nothing was typed", param_hint=option) from None
 
 
 def _file(path: Path, option: str) -> bytes:

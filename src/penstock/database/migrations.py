@@ -5,6 +5,7 @@ drops the old one when no running build reads it (contract). So a build may meet
 other rooms, but never one with migrations of its own rooms that it does not know: that is refused.
 """
 
+import asyncio
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,11 @@ OLDEST_SERVER: Final = 160000
 
 _LOCK: Final = 0x70656E73746F636B  # "penstock"
 _LOCK_WAIT: Final = "60s"
+_TABLE_WAIT: Final = "3s"
+"""Whoever waits for a table makes everybody wait who comes after, readers too: so for a moment only, and then again."""
+
+_ATTEMPTS: Final = 5
+_PAUSE_S: Final = 2.0
 
 _log = telemetry.logger("database.migrations")
 
@@ -68,7 +74,8 @@ async def migrate(
 
     `login` may then run as each of these rooms and as the relay (without one: the user of `admin_url` may). Raises
     Rejected `newer_schema` or `migration_changed` before anything is changed, Unavailable `migrating` when another
-    process has been at it for a minute, Broken `migration_failed` naming the file; earlier files stay applied then.
+    process has been at it for a minute and `tables_in_use` while something holds a table, Broken `migration_failed`
+    naming the file; earlier files stay applied then.
     """
     connection = await connected(admin_url)
     try:
@@ -82,7 +89,7 @@ async def migrate(
             await roles.prepare_room(connection, room.room)
             for migration in room.migrations:
                 if migration.name not in applied.get(room.room, {}):
-                    await _apply(connection, room.room, migration, build)
+                    await _apply_between(connection, room.room, migration, build)
                     done.append(f"{room.room}/{migration.name}")
         await roles.admit(connection, login, [room.room for room in rooms])
     except psycopg.Error as error:
@@ -156,11 +163,13 @@ async def connected(url: str) -> Connection:
 
 
 async def _lock(connection: Connection) -> None:
+    """Be the one who migrates, until the connection ends; wait for no other lock for as long as for this one."""
     await connection.execute("select set_config('lock_timeout', %s, false)", (_LOCK_WAIT,))
     try:
         await connection.execute("select pg_advisory_lock(%s)", (_LOCK,))
     except psycopg.errors.LockNotAvailable:
         raise errors.Unavailable("migrating", "another process is migrating this database", after_s=5.0) from None
+    await connection.execute("select set_config('lock_timeout', %s, false)", (_TABLE_WAIT,))
 
 
 def _bootstrap() -> bytes:
@@ -173,6 +182,25 @@ async def _applied(connection: Connection) -> dict[str, dict[str, str]]:
     for room, name, checksum in await cursor.fetchall():
         applied.setdefault(room, {})[name] = checksum
     return applied
+
+
+async def _apply_between(connection: Connection, room: str, migration: Migration, build: str) -> None:
+    """One migration, in a moment in which nobody holds its tables. Raises Unavailable `tables_in_use`."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return await _apply(connection, room, migration, build)
+        except errors.Unavailable as error:
+            if not isinstance(error.__cause__, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected):
+                raise
+            _log.warning("tables in use", room=room, migration=migration.name, attempt=attempt)
+        if attempt < _ATTEMPTS:
+            await asyncio.sleep(_PAUSE_S)
+    raise errors.Unavailable(
+        "tables_in_use",
+        f"{room}/{migration.name} needs a table that something has held for long",
+        hint="Let a backup (pg_dump) or a long transaction end, then start again. Nothing of this file was applied.",
+        after_s=30.0,
+    )
 
 
 async def _apply(connection: Connection, room: str, migration: Migration, build: str) -> None:

@@ -1,4 +1,8 @@
-"""Which bus an app talks to, and for which tenants: from the environment, else as `penstock up` left it here."""
+"""Which bus an app talks to and as whom, and for which tenants: from the environment, else as `penstock up` left it.
+
+Each tenant has a login of its own, which lets its apps do for this tenant what apps do, and nothing else. An app that
+answers for several tenants has a connection for each.
+"""
 
 import dataclasses
 import json
@@ -11,6 +15,8 @@ from penstock.base import errors, ids, settings
 from penstock.spine.settings import NatsSettings
 
 ENDPOINTS: Final = Path("run") / "endpoints.json"
+LOGINS: Final = Path("run") / "apps"
+"""Folder of the files `<tenant>.json`; PENSTOCK_LOGINS names another one."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -23,18 +29,25 @@ class Connection:
     nats: NatsSettings = dataclasses.field(default_factory=NatsSettings)
 
 
-def find(environ: Mapping[str, str]) -> Connection:
-    """PENSTOCK_NATS_URL (with PENSTOCK_NATS_USER and PENSTOCK_NATS_PASSWORD), else what `penstock up` wrote.
+def find(environ: Mapping[str, str], tenant: ids.TenantId) -> Connection:
+    """PENSTOCK_NATS_URL (with PENSTOCK_NATS_USER and PENSTOCK_NATS_PASSWORD), else the tenant's login.
 
-    In both cases with the settings `PENSTOCK_NATS__...`, which come before those that `penstock up` wrote.
-    Raises Unavailable `not_running`, Rejected `not_yours`, `bad_endpoints` or `bad_setting`.
+    That is `<tenant>.json` in the folder PENSTOCK_LOGINS, or where `penstock up` keeps them. In both cases with the
+    settings `PENSTOCK_NATS__...`, which come before those of the file. Raises Unavailable `not_running` or `no_login`
+    (yet), Rejected `bad_slug`, `not_yours`, `bad_endpoints` or `bad_setting`.
     """
     if url := environ.get("PENSTOCK_NATS_URL", ""):
         password = settings.Secret(environ.get("PENSTOCK_NATS_PASSWORD", ""))
         nats = settings.load(NatsSettings, "nats", {}, environ)
         return Connection(settings.Secret(url), environ.get("PENSTOCK_NATS_USER", ""), password, nats)
-    path = data_folder(environ) / ENDPOINTS
-    known = _read(path)
+    chosen, data = environ.get("PENSTOCK_LOGINS", ""), data_folder(environ)
+    path = (Path(chosen) if chosen else data / LOGINS) / f"{ids.tenant_id(tenant)}.json"
+    if not chosen and not path.parent.is_dir():
+        path = data / ENDPOINTS  # of an earlier build, which has one login for everybody
+    try:
+        known = _read(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise _missing(tenant, data, chosen) from None
     try:
         url, user, password = (str(known[field]) for field in ("nats_url", "nats_user", "nats_password"))
         nats = settings.load(NatsSettings, "nats", {"nats": known.get("nats", {})}, environ)
@@ -54,20 +67,29 @@ def data_folder(environ: Mapping[str, str]) -> Path:
 
 
 def _read(path: Path) -> Any:
+    """What the file says. Raises FileNotFoundError or NotADirectoryError, and Rejected for what cannot be read."""
     try:
         return json.loads(path.read_text("utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise errors.Unavailable(
-            "not_running",
-            f"no installation runs in {path.parent.parent}",
-            hint="Start one with 'penstock up', or set PENSTOCK_NATS_URL (or PENSTOCK_DATA for another folder).",
-        ) from None
     except PermissionError:
         raise errors.Rejected(
             "not_yours", f"{path} belongs to another user", hint="Use the user that ran 'penstock up'.", status=403
         ) from None
     except ValueError:
         raise errors.Rejected("bad_endpoints", f"{path} is not what 'penstock up' writes") from None
+
+
+def _missing(tenant: str, data: Path, chosen: str) -> errors.Unavailable:
+    if not chosen and not (data / ENDPOINTS).exists():
+        return errors.Unavailable(
+            "not_running",
+            f"no installation runs in {data}",
+            hint="Start one with 'penstock up', or set PENSTOCK_NATS_URL (or PENSTOCK_DATA for another folder).",
+        )
+    return errors.Unavailable(
+        "no_login",
+        f"the tenant {tenant} has no login to the bus in {chosen or data / LOGINS}",
+        hint=f"Is there such a tenant? 'penstock tenant create {tenant}' makes one.",
+    )
 
 
 def tenants(given: Sequence[str], environ: Mapping[str, str]) -> list[ids.TenantId]:

@@ -5,15 +5,15 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from penstock.base import errors, settings, telemetry
+from penstock.base import errors, ids, recording, settings, telemetry, telemetry_settings, vitals
 from penstock.sdk import connection, probes
 from penstock.sdk.app import App
 from penstock.sdk.replica import Replica
 from penstock.sdk.settings import SdkSettings
-from penstock.spine import ports, suspects
+from penstock.spine import desk, ports, suspects
 from penstock.spine.adapters import spine_nats
 
 TRY_AGAIN_S: Final = 0.25
@@ -57,7 +57,12 @@ async def _until_told(app: App, tenants: Sequence[str]) -> None:
     """Serve; the first signal cancels that, which drains, and a second one cancels the draining."""
     configured = settings.load(SdkSettings, "sdk", {}, os.environ)
     telemetry.configure_logs(level=configured.log_level)
-    telemetry.trace_as_configured()
+    watched = settings.load(telemetry_settings.TelemetrySettings, "telemetry", {}, os.environ)
+    async with recording.recording(watched, app.name):
+        await _until_signal(app, tenants)
+
+
+async def _until_signal(app: App, tenants: Sequence[str]) -> None:
     loop, told = asyncio.get_running_loop(), False
     serving = asyncio.create_task(serve(app, tenants), name=f"app {app.name}")
 
@@ -83,10 +88,13 @@ async def serve(app: App, tenants: Sequence[str]) -> None:
     names = connection.tenants(tenants, environ)
     configured = settings.load(SdkSettings, "sdk", {}, environ)
     deadline = asyncio.get_running_loop().time() + configured.connect_s
-    async with _connected(app, configured, environ) as spine:
-        solo = suspects.Suspects(spine)
-        replicas = [Replica(app, name, spine, period_s=configured.heartbeat_s, solo=solo) for name in names]
-        pages = probes.Probes(lambda: spine.connected and all(replica.listening for replica in replicas))
+    turnstile = suspects.Turnstile()
+    async with contextlib.AsyncExitStack() as stack:
+        replicas: list[Replica] = []
+        for name in names:
+            spine, join = await _entered(stack, desk.Who(name, app.name), configured, deadline)
+            replicas.append(Replica(app, name, spine, period_s=configured.heartbeat_s, turnstile=turnstile, join=join))
+        pages, looking = probes.Probes(lambda: _state(replicas)), vitals.watch()
         if configured.probe_port:
             await pages.start(configured.probe_host, configured.probe_port)
         try:
@@ -99,20 +107,38 @@ async def serve(app: App, tenants: Sequence[str]) -> None:
             _log.info("app drains", app=app.name)
             await _drain(replicas, configured.drain_s)
             pages.close()
+            looking.stop()
             _log.info("app stopped", app=app.name)
 
 
-@contextlib.asynccontextmanager
-async def _connected(app: App, configured: SdkSettings, environ: Mapping[str, str]) -> AsyncGenerator[ports.Spine]:
-    found = connection.find(environ)
+def _state(replicas: Sequence[Replica]) -> Mapping[str, bool]:
+    """For which tenants this process answers, and whether it does so now."""
+    return {replica.tenant: replica.connected and replica.listening for replica in replicas}
+
+
+async def _entered(
+    stack: contextlib.AsyncExitStack, who: desk.Who, configured: SdkSettings, deadline: float
+) -> tuple[ports.Spine, desk.Join | None]:
+    """A connection for one tenant, closed with the stack, and how its app joins where it may not do so itself."""
+    found = await _login(who.tenant, deadline)
     there = spine_nats.NatsSpine.address(
-        found.url.reveal(), found.nats, user=found.user, password=found.password.reveal(), name=f"app {app.name}"
+        found.url.reveal(), found.nats, user=found.user, password=found.password.reveal(), name=f"app {who.app}"
     )
-    spine = await spine_nats.NatsSpine.connect(there, wait_s=configured.connect_s)
-    try:
-        yield spine
-    finally:
-        await spine.close()
+    spine, join = await spine_nats.enter(there, who, wait_s=configured.connect_s)
+    stack.push_async_callback(spine.close)
+    return spine, join
+
+
+async def _login(tenant: ids.TenantId, deadline: float) -> connection.Connection:
+    """The tenant's login; that of a tenant that was just made gets until `deadline` to appear."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            return connection.find(os.environ, tenant)
+        except errors.Unavailable as error:
+            if error.code != "no_login" or loop.time() > deadline:
+                raise
+            await asyncio.sleep(TRY_AGAIN_S)
 
 
 async def _start(replica: Replica, deadline: float) -> None:
@@ -122,10 +148,10 @@ async def _start(replica: Replica, deadline: float) -> None:
         try:
             await replica.start()
             return
-        except errors.Unavailable:
+        except errors.Unavailable as error:
             if loop.time() > deadline:
                 raise
-            await asyncio.sleep(TRY_AGAIN_S)
+            await asyncio.sleep(min(TRY_AGAIN_S, error.after_s))
 
 
 def _tell(ready_fd: int) -> None:

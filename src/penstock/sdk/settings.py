@@ -19,7 +19,7 @@ class SdkSettings:
     """Seconds between two heartbeats."""
 
     probe_port: int = 0
-    """Port of `/health` and `/metrics`; 0: none."""
+    """Port of `/health`, `/ready` and `/metrics`; 0: none."""
 
     probe_host: str = "127.0.0.1"
     """Address they listen on; `0.0.0.0` in a container."""

@@ -23,6 +23,8 @@ VERSION: Final = 1
 _GENERATION_BYTES: Final = 4
 _SEALED_LEAST: Final = 1 + _GENERATION_BYTES + NONCE_BYTES + TAG_BYTES
 _WRAPPED_BYTES: Final = 1 + NONCE_BYTES + KEY_BYTES + TAG_BYTES
+_PROVED: Final = hashlib.sha256(b"penstock key-encryption key").digest()
+"""What the proof of a key-encryption key opens to: known to everybody, so that it is worth nothing."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, repr=False)
@@ -113,6 +115,46 @@ class KeyRing:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class KnownKey:
+    """A key-encryption key as the database knows it: its name, and a known value that was wrapped under it.
+
+    Names are no proof: another server of the same kind may have a key of the same name. `retired`: nothing new is
+    wrapped under it.
+    """
+
+    id: str
+    proof: bytes | None
+    """None for keys of the first release, all of them local: their id is their digest."""
+
+    retired: bool = False
+
+    async def prove(self, ring: KeyRing) -> None:
+        """That the ring's key of this name is the one that was used here.
+
+        Raises Rejected `sealing_key_wrong` when the ring has none of this name, `sealing_key_differs` when it has
+        another key of the same name, and what the key's service raises.
+        """
+        key = ring.find(self.id)
+        if self.proof is None:
+            return
+        try:
+            same = await key.unwrap(self.proof, _proving(self.id)) == _PROVED
+        except errors.Broken:
+            same = False
+        if not same:
+            raise errors.Rejected(
+                "sealing_key_differs",
+                f"the database's secrets are sealed under another key of the name {self.id} than this process has",
+                hint="Is it another server, or another namespace? Nothing was sealed: bring back the settings so far.",
+            )
+
+
+async def proof_of(key: ports.KeyService) -> bytes:
+    """The known value, wrapped under this key, for `KnownKey`. Raises what the key's service raises."""
+    return await key.wrap(_PROVED, _proving(key.id))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Place:
     """Where a sealed value lives. It opens nowhere else."""
 
@@ -188,12 +230,17 @@ class WrappedKey:
         return dataclasses.replace(self, kek_id=ring.current.id, wrapped=wrapped)
 
 
-async def new_key(ring: KeyRing, tenant: str, purpose: str, generation: int) -> WrappedKey:
-    """A fresh data key, wrapped under the current key-encryption key. Raises what the key's service raises."""
-    wrapped = await ring.current.wrap(os.urandom(KEY_BYTES), _wrapping(tenant, purpose, generation))
-    return WrappedKey(tenant, purpose, generation, ring.current.id, wrapped)
+async def new_key(key: ports.KeyService, tenant: str, purpose: str, generation: int) -> WrappedKey:
+    """A fresh data key, wrapped under that key-encryption key. Raises what the key's service raises."""
+    wrapped = await key.wrap(os.urandom(KEY_BYTES), _wrapping(tenant, purpose, generation))
+    return WrappedKey(tenant, purpose, generation, key.id, wrapped)
 
 
 def _wrapping(tenant: str, purpose: str, generation: int) -> bytes:
     """Distinct from every sealed value's place: the owner is one that no caller can name."""
     return b"penstock data key" + Place(tenant, purpose, "").associated(generation)
+
+
+def _proving(id: str) -> bytes:
+    """Where a key's proof belongs: no data key is ever wrapped for it."""
+    return b"penstock key proof" + id.encode()

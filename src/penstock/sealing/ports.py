@@ -13,7 +13,10 @@ class KeyService(Protocol):
 
     @property
     def id(self) -> str:
-        """Names the key without telling anything about it: at most 200 of `A-Za-z0-9:/_.-`, always the same."""
+        """Names the key without telling anything about it: at most 200 of `A-Za-z0-9:/_.-`, always the same.
+
+        Another key elsewhere may have that name: what was wrapped, and does not open there, tells them apart.
+        """
         ...
 
     async def check(self) -> None:

@@ -6,9 +6,10 @@ keys that were replaced an hour ago; note which key-encryption keys hold nothing
 between leaves a run that is open, and the next call goes on with it.
 """
 
+import asyncio
 import dataclasses
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from penstock.base import errors
 from penstock.sealing import model, ports
@@ -19,8 +20,13 @@ POINTS: Final = ("begun", "retired", "wrapped", "renewed", "resealed", "discarde
 
 BATCH: Final = 50
 GRACE_S: Final = 3600.0
-"""A replaced data key is kept for so long: processes that hold it in memory (`sealing.data_key_cache_s`, half an hour
-at most) may seal under it until then, and what they sealed is sealed anew by the next call."""
+"""A replaced data key is kept for so long: who asked for the newest one just before may store what was sealed with it
+until then, and that is sealed anew by the next call."""
+
+BEAT_S: Final = 5.0
+"""While a key service is waited for, something is said to the database so often: it ends a session that is silent."""
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(slots=True)
@@ -105,7 +111,8 @@ class Rekey:
         """Replace the key-encryption key, and with `data_keys` data keys too; go on with a run that was cut off.
 
         Raises Rejected `rekey_running` while another process is at it, `sealing_key_wrong` when a key is missing that
-        something is wrapped under (then nothing is changed), and what key services raise (what was done stays done).
+        something is wrapped under and `sealing_key_differs` when one is a namesake (then nothing is changed), and what
+        key services raise (what was done stays done).
         """
         if not await self._store.lead():
             raise errors.Rejected("rekey_running", "another process is replacing keys", status=409)
@@ -130,13 +137,30 @@ class Rekey:
         for use in await self._store.uses():
             if use.data_keys:
                 self._ring.find(use.id)
-        await self._ring.current.check()
+        held = {key.id for key in self._ring.all}
+        for known in await self._store.known():
+            if known.id in held:
+                await self._awaited(known.prove(self._ring))
+        await self._awaited(self._ring.current.check())
 
     async def _begun(self, *, data_keys: bool) -> tuple[Run, bool]:
         found = await self._store.open_run()
-        if found is not None and found.kek_id == self._ring.current.id and found.data_keys >= data_keys:
+        current = self._ring.current
+        if found is not None and found.kek_id == current.id and found.data_keys >= data_keys:
             return found, True
-        return await self._store.begin(self._ring.current.id, data_keys=data_keys), False
+        proof = await self._awaited(model.proof_of(current))
+        return await self._store.begin(current.id, proof, data_keys=data_keys), False
+
+    async def _awaited(self, work: Coroutine[Any, Any, T]) -> T:
+        """What a key service answers, however long that takes: the session, and our lock with it, is kept meanwhile."""
+        answering = asyncio.create_task(work)
+        try:
+            await self._store.beat()
+            while not (await asyncio.wait({answering}, timeout=BEAT_S))[0]:
+                await self._store.beat()
+            return await answering
+        finally:
+            answering.cancel()
 
     async def _wrap_all(self, run: Run, report: Report) -> None:
         last: model.WrappedKey | None = None
@@ -144,9 +168,8 @@ class Rekey:
             old: list[model.WrappedKey] = []
             new: list[model.WrappedKey] = []
             for key in found:
-                await self._store.beat()  # a key service far away takes its time, and the session holds our lock
                 try:
-                    moved = await key.moved(self._ring)
+                    moved = await self._awaited(key.moved(self._ring))
                 except errors.Broken:
                     report.broken.append(f"{key.tenant}/{key.purpose}/{key.generation}")
                     continue
@@ -160,8 +183,8 @@ class Rekey:
     async def _renew_all(self, run: Run, report: Report) -> None:
         async for family in self._families():
             if family.purpose in self._values and family.made_at < run.begun_at:
-                fresh = await model.new_key(self._ring, family.tenant, family.purpose, family.newest + 1)
-                await self._store.add(fresh)
+                fresh = model.new_key(self._ring.current, family.tenant, family.purpose, family.newest + 1)
+                await self._store.add(await self._awaited(fresh))
                 report.renewed += 1
                 self._told(report)
                 self._reached("renewed")
@@ -193,7 +216,7 @@ class Rekey:
             try:
                 for key in wrapped:
                     if key.generation in {generation, family.newest} and key.generation not in keys:
-                        keys[key.generation] = await key.unwrap(self._ring)
+                        keys[key.generation] = await self._awaited(key.unwrap(self._ring))
                 plain = keys[generation].open(place, each.sealed)
             except (errors.Broken, KeyError):
                 report.broken.append(f"{family.tenant}/{family.purpose} {each.owner}")

@@ -8,7 +8,7 @@ import datetime
 from typing import Final
 
 from penstock.database import pool, session
-from penstock.sealing import model
+from penstock.sealing import model, store
 
 ROLE: Final = "rekey"
 _LOCK: Final = "penstock rekey"
@@ -64,14 +64,18 @@ class RekeyStore:
         )
         return Run(*row) if row else None
 
-    async def begin(self, kek_id: str, *, data_keys: bool) -> Run:
-        """A new run towards that key, which may be wrapped under from now on; an open run to another one ends here."""
+    async def begin(self, kek_id: str, proof: bytes, *, data_keys: bool) -> Run:
+        """A new run towards that key, which may be wrapped under from now on; an open run to another one ends here.
+
+        The proof is written anew each time: a service may give up the version of its key that wrapped the last one.
+        """
         async with self._session.transaction() as bound:
             bound.send("update sealing.rekey_run set finished_at = now() where finished_at is null")
             bound.send(
-                "insert into sealing.key_encryption_key (id) values (%s) "
-                "on conflict (id) do update set retired_at = null, emptied_at = null",
-                (kek_id,),
+                "insert into sealing.key_encryption_key (id, proof, adopted) "
+                "values (%s, %s::bytea, not exists (select from sealing.key_encryption_key)) "
+                "on conflict (id) do update set retired_at = null, emptied_at = null, proof = excluded.proof",
+                (kek_id, proof),
             )
             answer = bound.send(
                 "insert into sealing.rekey_run (kek_id, data_keys) values (%s, %s) "
@@ -159,6 +163,10 @@ class RekeyStore:
     async def finish(self, run: Run) -> None:
         """The run is done."""
         await self._session.execute("update sealing.rekey_run set finished_at = now() where id = %s", (run.id,))
+
+    async def known(self) -> list[model.KnownKey]:
+        """The key-encryption keys that data keys may be wrapped under."""
+        return [model.KnownKey(*row) for row in await self._session.fetch_all(store.KNOWN)]
 
     async def uses(self) -> list[KeyUse]:
         """Every key-encryption key that was ever used here, the newest first."""

@@ -2,6 +2,8 @@
 
 The data key is committed in a transaction of its own before anything is sealed with it, so a value that was stored can
 always be opened. Unwrapped keys stay in memory, bounded and for minutes only; what wrapped them may be away meanwhile.
+Which data key is the newest, and which key-encryption key wraps new ones, is asked of the database each time: `rekey`
+changes both, and no clock of ours knows how long a machine slept.
 """
 
 import collections
@@ -10,11 +12,10 @@ from collections.abc import Callable
 from typing import Final
 
 from penstock.base import errors, ids
-from penstock.sealing import model, store
+from penstock.sealing import model, ports, store
 
 CACHE_S: Final = 300.0
 CACHED: Final = 1000
-_NEWEST: Final = 0
 
 
 class Sealer:
@@ -32,25 +33,33 @@ class Sealer:
         self._cache: collections.OrderedDict[tuple[str, str, int], tuple[float, model.DataKey]] = (
             collections.OrderedDict()
         )
+        self._proved: set[str] = set()
 
     async def verify(self) -> None:
-        """Prove that this process has the keys that the database needs. Raises Rejected `sealing_key_wrong`.
+        """Prove that this process has the keys that the database names. Raises Rejected `sealing_key_wrong`.
 
         The first process to do so on a new database decides the key: from then on another one is wrong, also before
-        anything is sealed.
+        anything is sealed. Only that one calls a key service, and raises as `check` does.
         """
-        for id in await self._keys.adopt(self._ring.current.id):
-            self._ring.find(id)
+        for known in await self._known():
+            self._ring.find(known.id)
 
     async def check(self) -> None:
-        """Prove that the current key can be used now. Raises Unavailable while its service is away, Rejected."""
+        """Prove that keys can be wrapped now, and that those of this process are the database's and not namesakes.
+
+        Raises Unavailable while a key service is away, Rejected `sealing_key_differs` or what the service refuses.
+        """
+        for known in await self._known():
+            # What is retired wraps nothing new; whether it opens the rest, each data key says by itself.
+            if not known.retired:
+                await self._prove(known)
         await self._ring.current.check()
 
     async def seal(self, tenant: str, purpose: str, owner: str, plain: bytes) -> bytes:
-        """Seal `plain` for one row of one tenant; 33 bytes longer.
+        """Seal `plain` for one row of one tenant; 33 bytes longer. Store it soon: `rekey` waits an hour for it.
 
-        Raises Unavailable when the keys cannot be read, Rejected `sealing_key_retired` for a tenant's first value when
-        `rekey` has moved everything to another key-encryption key meanwhile.
+        Raises Unavailable when the keys cannot be read, and for a tenant's first value Rejected `sealing_key_retired`
+        when `rekey` has moved everything to a key that this process lacks, `sealing_key_differs` as `check`.
         """
         place = _place(tenant, purpose, owner)
         return (await self._newest(place)).seal(place, plain)
@@ -76,20 +85,42 @@ class Sealer:
             await key.close()
 
     async def _newest(self, place: model.Place) -> model.DataKey:
-        known = self._recall(place, _NEWEST)
-        if known is not None:
-            return known
         found = await self._keys.newest(place.tenant, place.purpose)
         while found is None:
-            made = await model.new_key(self._ring, place.tenant, place.purpose, 1)
+            made = await model.new_key(await self._wrapping(), place.tenant, place.purpose, 1)
             if await self._keys.insert(made):
                 found = made
             else:
                 found = await self._keys.newest(place.tenant, place.purpose)
-        key = await found.unwrap(self._ring)
-        self._remember(place, _NEWEST, key)
-        self._remember(place, key.generation, key)
-        return key
+        return self._recall(place, found.generation) or await self._unwrapped(place, found)
+
+    async def _wrapping(self) -> ports.KeyService:
+        """The key that new data keys are wrapped under: the database says which, so that all processes agree."""
+        live = {known.id: known for known in await self._known() if not known.retired}
+        for key in self._ring.all:
+            if key.id in live:
+                await self._prove(live[key.id])
+                return key
+        raise errors.Rejected(
+            "sealing_key_retired",
+            f"nothing new is sealed under key {self._ring.current.id}",
+            hint="Start this process again with the key that 'penstock secret status' names as current.",
+            status=409,
+        )
+
+    async def _known(self) -> list[model.KnownKey]:
+        """The database's keys; a new database adopts this process's current one."""
+        found = await self._keys.known()
+        if not found:
+            await self._keys.adopt(self._ring.current.id, await model.proof_of(self._ring.current))
+            found = await self._keys.known()
+        return found
+
+    async def _prove(self, known: model.KnownKey) -> None:
+        """Once per process: where a key comes from does not change while it runs."""
+        if known.id not in self._proved:
+            await known.prove(self._ring)
+            self._proved.add(known.id)
 
     async def _of_generation(self, place: model.Place, generation: int) -> model.DataKey:
         known = self._recall(place, generation)
@@ -98,8 +129,11 @@ class Sealer:
         found = await self._keys.find(place.tenant, place.purpose, generation)
         if found is None:
             raise errors.Rejected("sealing_key_gone", f"the key of '{place.purpose}' is not there any more", status=410)
+        return await self._unwrapped(place, found)
+
+    async def _unwrapped(self, place: model.Place, found: model.WrappedKey) -> model.DataKey:
         key = await found.unwrap(self._ring)
-        self._remember(place, generation, key)
+        self._remember(place, key)
         return key
 
     def _recall(self, place: model.Place, generation: int) -> model.DataKey | None:
@@ -111,8 +145,8 @@ class Sealer:
         self._cache.move_to_end(name)
         return entry[1]
 
-    def _remember(self, place: model.Place, generation: int, key: model.DataKey) -> None:
-        self._cache[place.tenant, place.purpose, generation] = (self._monotonic() + self._cache_s, key)
+    def _remember(self, place: model.Place, key: model.DataKey) -> None:
+        self._cache[place.tenant, place.purpose, key.generation] = (self._monotonic() + self._cache_s, key)
         while len(self._cache) > CACHED:
             self._cache.popitem(last=False)
 

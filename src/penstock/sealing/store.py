@@ -1,10 +1,16 @@
 """Rows of `sealing.data_key` and `sealing.key_encryption_key`, as the processes that seal and open use them."""
 
-from typing import Protocol
+from typing import Final, Protocol
 
-from penstock.base import errors
-from penstock.database import pool
+from penstock.database import failure, pool
 from penstock.sealing import model
+
+KNOWN: Final = """
+select id, proof, retired_at is not null from sealing.key_encryption_key
+where emptied_at is null order by first_used_at, id"""
+"""Keys that are not known to be empty, as rows of `model.KnownKey`."""
+
+_NOT_RETIRED: Final = "data_key_not_retired"
 
 
 class KeepsKeys(Protocol):
@@ -19,14 +25,19 @@ class KeepsKeys(Protocol):
         ...
 
     async def insert(self, key: model.WrappedKey) -> bool:
-        """Keep a new data key; False when another process was faster. Durable when it returns.
+        """Keep a new data key; durable when it returns True.
 
-        Raises Rejected `sealing_key_retired` when nothing may be wrapped under its key-encryption key any more.
+        False, and nothing kept, when another process was faster, or nothing may be wrapped under its key-encryption
+        key any more: look again.
         """
         ...
 
-    async def adopt(self, kek_id: str) -> list[str]:
-        """The key-encryption keys that data keys may be wrapped under; where there is none yet, it is this one."""
+    async def known(self) -> list[model.KnownKey]:
+        """The key-encryption keys that data keys may be wrapped under, the first one used first."""
+        ...
+
+    async def adopt(self, id: str, proof: bytes) -> None:
+        """Let this be the key-encryption key of a new database; nothing happens where there was one ever."""
         ...
 
 
@@ -57,42 +68,30 @@ class KeyStore:
         return next((model.WrappedKey(*row) for row in answer.rows()), None)
 
     async def insert(self, key: model.WrappedKey) -> bool:
-        """As `KeepsKeys.insert`. The key-encryption key's row is held, so that nobody can retire it in between."""
-        async with self._database.transaction("sealing", [key.tenant]) as transaction:
-            transaction.send(
-                "insert into sealing.key_encryption_key (id) values (%s) on conflict do nothing", (key.kek_id,)
-            )
-            held = transaction.send(
-                "select from sealing.key_encryption_key where id = %s and retired_at is null for share", (key.kek_id,)
-            )
-            made = transaction.send(
-                "insert into sealing.data_key (tenant, purpose, generation, kek_id, wrapped) "
-                "select %s, %s, %s, id, %s::bytea from sealing.key_encryption_key "
-                "where id = %s and retired_at is null on conflict do nothing",
-                (key.tenant, key.purpose, key.generation, key.wrapped, key.kek_id),
-            )
-        if held.affected == 0:
-            raise errors.Rejected(
-                "sealing_key_retired",
-                f"key {key.kek_id} was replaced, and nothing new is sealed under it",
-                hint="Start this process again with the key that 'penstock secret status' names as current.",
-                status=409,
-            )
+        """As `KeepsKeys.insert`. A trigger holds the key-encryption key's row, so that nobody retires it in between."""
+        try:
+            async with self._database.transaction("sealing", [key.tenant]) as transaction:
+                made = transaction.send(
+                    "insert into sealing.data_key (tenant, purpose, generation, kek_id, wrapped) "
+                    "values (%s, %s, %s::integer, %s, %s::bytea) on conflict do nothing",
+                    (key.tenant, key.purpose, key.generation, key.kek_id, key.wrapped),
+                )
+        except failure.Conflict as conflict:
+            if conflict.constraint != _NOT_RETIRED:
+                raise
+            return False
         return made.affected == 1
 
-    async def adopt(self, kek_id: str) -> list[str]:
-        """As `KeepsKeys.adopt`. Locked, so that of two first processes the second meets the first one's key."""
+    async def known(self) -> list[model.KnownKey]:
+        """As `KeepsKeys.known`."""
         async with self._database.transaction("sealing") as transaction:
-            known = await transaction.fetch_all(_LIVE)
-            if not known:
-                transaction.send("lock table sealing.key_encryption_key in share row exclusive mode")
-                transaction.send(
-                    "insert into sealing.key_encryption_key (id) "
-                    "select %s where not exists (select from sealing.key_encryption_key)",
-                    (kek_id,),
-                )
-                known = await transaction.fetch_all(_LIVE)
-        return [row[0] for row in known]
+            rows = await transaction.fetch_all(KNOWN)
+        return [model.KnownKey(*row) for row in rows]
 
-
-_LIVE = "select id from sealing.key_encryption_key where emptied_at is null order by first_used_at, id"
+    async def adopt(self, id: str, proof: bytes) -> None:
+        """As `KeepsKeys.adopt`. There is one adopted key at most, so the second of two first processes meets it."""
+        async with self._database.transaction("sealing") as transaction:
+            await transaction.execute(
+                "insert into sealing.key_encryption_key (id, proof) values (%s, %s::bytea) on conflict do nothing",
+                (id, proof),
+            )

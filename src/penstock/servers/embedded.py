@@ -80,6 +80,12 @@ class EmbeddedServers:
             self._tasks.forever(f"{name} is examined", examination.again)
         return Addresses(nats, postgres_url)
 
+    @property
+    def nats(self) -> EmbeddedNats | None:
+        """The nats-server, unless a URL replaces it."""
+        server = self._servers.get("nats")
+        return server if isinstance(server, EmbeddedNats) else None
+
     async def health(self) -> Mapping[str, str]:
         """By server: empty when all is well, else one sentence on what is wrong."""
         return {name: await server.health() for name, server in self._servers.items()}

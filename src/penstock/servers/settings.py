@@ -41,6 +41,10 @@ class ServersSettings:
     postgres_url: settings.Secret | None = None
     """Postgres 17 or newer with pgvector to use instead of the embedded one, as `postgresql://user:password@host/db`."""
 
+    share_nats_login: bool = False
+    """Whether apps are given our own login where the server of `nats_url` has no accounts for them (`penstock nats
+    accounts` prints those). Then nothing walls them off: each of them may do what we may."""
+
     nats_port: int = 0
     """TCP port of the embedded NATS on 127.0.0.1. 0: a free one, remembered for the next start."""
 

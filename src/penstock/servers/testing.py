@@ -125,10 +125,13 @@ def running(server: Callable[[], contextlib.AbstractAsyncContextManager[T]]) -> 
 
 
 @contextlib.contextmanager
-def fresh_database(endpoint: PostgresEndpoint) -> Generator[PostgresEndpoint]:
-    """Another empty database on the same server, dropped afterwards. Roles belong to the server and are shared."""
+def fresh_database(endpoint: PostgresEndpoint, *, like: PostgresEndpoint | None = None) -> Generator[PostgresEndpoint]:
+    """Another database on the same server, dropped afterwards: empty, or as the one it is `like`, which nobody uses.
+
+    Roles belong to the server and are shared.
+    """
     name = f"test_{secrets.token_hex(6)}"
-    _administer(endpoint, "createdb", name)
+    _administer(endpoint, "createdb", *([f"--template={like.dbname}"] if like else []), name)
     try:
         yield PostgresEndpoint(endpoint.host, endpoint.port, endpoint.user, endpoint.password, name)
     finally:

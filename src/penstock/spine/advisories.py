@@ -74,9 +74,11 @@ class Advisories:
             given_up.labels(name, "nobodys").inc()
             _log.error("given up, of no known tenant", stream=said.stream, consumer=name, sequence=said.sequence)
         else:
-            await self._set_aside(contexts.start(tenant), said, found)
-            given_up.labels(name, "quarantined").inc()
-            _log.warning("given up by the server", stream=said.stream, consumer=name, sequence=said.sequence)
+            context = contexts.from_headers(tenant, found.headers) if found else contexts.start(tenant)
+            with telemetry.bound(context):
+                await self._set_aside(context, said, found)
+                given_up.labels(name, "quarantined").inc()
+                _log.warning("given up by the server", stream=said.stream, consumer=name, sequence=said.sequence)
         await self._free(said)
 
     async def _tenant(self, said: Advisory, found: ports.Delivery | None) -> ids.TenantId | None:

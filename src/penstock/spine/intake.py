@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from penstock.base import errors, tasks, telemetry
-from penstock.spine import consumer, gatekeeper, lease, origin, ports
+from penstock.spine import consumer, gatekeeper, lease, origin, ports, reaction
 
 GATE_PATIENCE_S: Final = 0.5
 """How long whoever lets go waits for a gate to open: longer than to ask once, shorter than anybody's lease."""
@@ -57,6 +57,11 @@ class Intake:
         self._settled = asyncio.Event()
         self._generation, self._asked_at_s = 0, 0.0
         self._wanted = self._renewing = self._paused = False
+
+    @property
+    def waiting(self) -> int:
+        """Deliveries that wait behind the gate; none of a durable without one."""
+        return len(self._keeper) if self._keeper is not None else 0
 
     async def start(self) -> None:
         """Ask for messages. Raises Rejected `no_stream` or `no_consumer`."""
@@ -116,7 +121,8 @@ class Intake:
                 if self._spine.connected and (not item.doubtful or await item.is_kept()):
                     await item.extend()
             except errors.Unavailable as error:
-                _log.info("lease not renewed", durable=self.policy.name, code=error.code)
+                with reaction.told_of(item.delivery):
+                    _log.info("lease not renewed", durable=self.policy.name, code=error.code)
                 return
 
     def look_at_leases(self) -> None:
@@ -220,7 +226,8 @@ class Intake:
             try:
                 await item.give_back()
             except errors.PenstockError as error:
-                _log.info("not given back", durable=self.policy.name, code=error.code)
+                with reaction.told_of(item.delivery):
+                    _log.info("not given back", durable=self.policy.name, code=error.code)
 
     async def close(self) -> None:
         """End what runs in the background."""

@@ -5,7 +5,7 @@ once, raises `Unavailable` when its time is over, and never blocks the event loo
 """
 
 import dataclasses
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -162,7 +162,11 @@ class Subscription(Protocol):
         ...
 
     async def close(self) -> None:
-        """Stop receiving. Deliveries already handed over stay leased until settled; others go back at once."""
+        """Stop receiving. Deliveries already handed over stay leased until settled; others go back at once.
+
+        In a cluster, what is on its way from another node to somebody who shares a durable may have to wait until its
+        lease is over.
+        """
         ...
 
 
@@ -223,7 +227,7 @@ class KeyValue(Protocol):
 class Administration(Protocol):
     """Looking at, and making, streams and consumers.
 
-    Only `update_stream` and `update_consumer` change what exists; nothing deletes it.
+    Only `update_stream` and `update_consumer` change what exists, and `erase` single messages; nothing else deletes.
     """
 
     async def describe_stream(self, name: str) -> streams.StreamPolicy | None:
@@ -238,8 +242,8 @@ class Administration(Protocol):
         """The durable as it is; fields that the server does not know have the policy's defaults."""
         ...
 
-    async def create_consumer(self, policy: consumers.ConsumerPolicy) -> None:
-        """Make the durable."""
+    async def create_consumer(self, policy: consumers.ConsumerPolicy, *, since: datetime | None = None) -> None:
+        """Make the durable; with `since` one that begins with what was stored at that time or later."""
         ...
 
     async def update_stream(self, policy: streams.StreamPolicy) -> None:
@@ -286,6 +290,19 @@ class Administration(Protocol):
 
     async def message(self, stream: str, sequence: int) -> Delivery | None:
         """One message as the stream keeps it, with nothing to settle; None when it does not keep it (any more)."""
+        ...
+
+    async def last_of(self, stream: str, pattern: str) -> int:
+        """The sequence of the last message that a pattern lets through; 0 without any. Raises Rejected `no_stream`."""
+        ...
+
+    async def erase(self, stream: str, sequences: Collection[int]) -> int:
+        """Remove single messages and write over what they said where they were stored; returns how many were there.
+
+        One that is not there (any more) is fine. Their places stay free: nothing moves, and no other message ever gets
+        one. Consumers do not get them, and whoever holds one has nothing left to settle. Raises Rejected `no_stream`,
+        Unavailable when not all of them are certainly gone: erase again then.
+        """
         ...
 
 

@@ -32,6 +32,17 @@ async def streams(
     return [policy.name for policy in missing]
 
 
+async def require_streams(spine: ports.Administration) -> None:
+    """Raise Unavailable `no_stream` while the streams are not there that apps take from and publish to."""
+    for needed in (stream.MESSAGES_INBOUND, stream.MESSAGES_OUTBOUND):
+        if await spine.describe_stream(needed.name) is None:
+            raise errors.Unavailable(
+                "no_stream",
+                f"the bus has no stream {needed.name} yet",
+                hint="Start the core first: 'penstock up', or 'penstock run channels'.",
+            )
+
+
 async def durable(spine: ports.Administration, policy: consumer.ConsumerPolicy) -> bool:
     """See to every durable of this consumer; True when one was created.
 

@@ -81,6 +81,11 @@ class Share:
         return sum(len(intake.held) for intake in self._intakes)
 
     @property
+    def behind_gates(self) -> int:
+        """How many of those wait until older ones are settled."""
+        return sum(intake.waiting for intake in self._intakes)
+
+    @property
     def ranges(self) -> frozenset[int]:
         """The numbers of the ranges that it asks for, or still holds something of."""
         return self._balance.mine

@@ -9,6 +9,7 @@
 | raises anything else, outlives its deadline | is tried again after a backoff; after `attempts`, quarantined |
 """
 
+import contextlib
 import math
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -103,14 +104,16 @@ class Reactions:
         """Publish to the quarantine stream, then terminate; a stream that is away makes the delivery wait."""
         if self._policy.of_server:
             return await self._drop(item)
-        try:
-            await quarantine.publish(self._spine, context, item.delivery, error, attempts)
-        except errors.Unavailable as unavailable:
-            return pause_of(unavailable)
-        name, sequence = self._policy.name, item.delivery.sequence
-        handled.labels(name, "quarantined").inc()
-        _log.warning("quarantined", consumer=name, sequence=sequence, reason=type(error).__name__)
-        await item.terminate()
+        name, sequence, code = self._policy.name, item.delivery.sequence, telemetry.failure_of(error)
+        with telemetry.bound(context):
+            try:
+                with telemetry.span("quarantine publish", context, "producer", consumer=name, code=code) as inner:
+                    await quarantine.publish(self._spine, inner, item.delivery, error, attempts)
+            except errors.Unavailable as unavailable:
+                return pause_of(unavailable)
+            handled.labels(name, "quarantined").inc()
+            _log.warning("quarantined", consumer=name, sequence=sequence, reason=type(error).__name__, code=code)
+            await item.terminate()
         return None
 
     async def _drop(self, item: lease.Held) -> None:
@@ -126,6 +129,14 @@ def bind(delivery: ports.Delivery) -> contexts.Context:
     except errors.Rejected as error:
         raise errors.Poisoned("bad_subject", error.detail) from None
     return contexts.of_message(tenant, delivery.headers)
+
+
+def told_of(delivery: ports.Delivery) -> contextlib.AbstractContextManager[None]:
+    """Log lines inside carry the ids of this delivery, if it has any that can be believed."""
+    try:
+        return telemetry.bound(bind(delivery))
+    except errors.Poisoned:
+        return contextlib.nullcontext()
 
 
 def pause_of(error: errors.Unavailable) -> float:

@@ -61,10 +61,15 @@ class Route(Generic[M]):
         expected = self.type_name
         if declared and declared != expected:
             raise errors.Poisoned("wrong_type", f"expected {expected}, the header says {declared[:100]}")
-        try:
-            return self.message_type.FromString(body)
-        except protobuf.DecodeError:
-            raise errors.Poisoned("undecodable", f"the body is not a {expected}") from None
+        return parsed(self.message_type, body)
+
+
+def parsed(message_type: type[M], body: bytes) -> M:
+    """A message from its bytes. Raises Poisoned `undecodable`."""
+    try:
+        return message_type.FromString(body)
+    except protobuf.DecodeError:
+        raise errors.Poisoned("undecodable", f"the body is not a {message_type.DESCRIPTOR.full_name}") from None
 
 
 def at_span(context: contexts.Context, outgoing: ports.Outgoing) -> ports.Outgoing:

@@ -83,6 +83,10 @@ class NatsSettings:
     inbox_prefix: str = "_INBOX"
     """What subjects for answers begin with; another where permissions give each user a prefix of its own."""
 
+    api_prefix: str = "$JS.API"
+    """What subjects of JetStream's API begin with; another in an account that imports it under another name, as those
+    of `penstock nats accounts` do (`penstock.api`)."""
+
     def __post_init__(self) -> None:
         for one, other in (("certificate_file", "key_file"), ("key_file", "certificate_file")):
             if getattr(self, one) is not None and getattr(self, other) is None:
@@ -92,6 +96,12 @@ class NatsSettings:
                 "bad_setting",
                 "nats.inbox_prefix is tokens of letters, digits, '-' and '_' joined by dots",
                 field="nats.inbox_prefix",
+            )
+        if not _PREFIX.fullmatch(self.api_prefix.removeprefix("$")):
+            raise errors.Rejected(
+                "bad_setting",
+                "nats.api_prefix is tokens of letters, digits, '-' and '_' joined by dots; it may begin with '$'",
+                field="nats.api_prefix",
             )
 
     def table(self) -> dict[str, Any]:

@@ -36,6 +36,22 @@ def _conversation(direction: str, tenant: str, channel: str, account: str, conve
     )
 
 
+def conversations(tenant: str, direction: str, *, channel: str = "", account: str = "", conversation: str = "") -> str:
+    """The pattern of what goes `in` or `out`, in all of a tenant's conversations or those that are named."""
+    return ".".join(
+        (
+            "tenant",
+            ids.tenant_id(tenant),
+            "messages",
+            ids.token(direction, "direction"),
+            "*",
+            ids.slug(channel, "channel") if channel else "*",
+            ids.token(account, "account") if account else "*",
+            ids.encode_token(conversation) if conversation else "*",
+        )
+    )
+
+
 def conversation_partition(tenant: str, account: str, conversation: str) -> int:
     """The partition in which a conversation is kept in order, both ways."""
     return ids.partition(tenant, "conversation", f"{account}/{conversation}")
@@ -45,6 +61,11 @@ def receipts(tenant: str, account: str, conversation: str) -> str:
     """What became of commands: `tenant.<t>.receipts.<p>.<account>`, in the partition of their conversation."""
     partition = ids.partition_token(conversation_partition(tenant, account, conversation))
     return f"tenant.{ids.tenant_id(tenant)}.receipts.{partition}.{ids.token(account, 'account')}"
+
+
+def all_receipts(tenant: str, *, account: str = "") -> str:
+    """The pattern of a tenant's receipts, of all accounts or the one that is named."""
+    return f"tenant.{ids.tenant_id(tenant)}.receipts.*.{ids.token(account, 'account') if account else '*'}"
 
 
 def aggregate(tenant: str, kind: str, key: str) -> str:
@@ -77,6 +98,11 @@ def heartbeat(component: str, instance: str) -> str:
     return f"penstock.heartbeat.{ids.token(component, 'component')}.{ids.token(instance, 'instance')}"
 
 
+def heartbeats() -> str:
+    """What everybody says of their liveness: the pattern `penstock.heartbeat.>`."""
+    return "penstock.heartbeat.>"
+
+
 def membership(consumer: str, instance: str) -> str:
     """Who shares a consumer, on core NATS: `penstock.membership.<consumer>.<instance>`."""
     return f"penstock.membership.{ids.token(consumer, 'consumer')}.{ids.token(instance, 'instance')}"
@@ -90,6 +116,17 @@ def memberships(consumer: str) -> str:
 def roll_call(consumer: str) -> str:
     """Where a newcomer asks who shares a consumer: `penstock.roll-call.<consumer>`."""
     return f"penstock.roll-call.{ids.token(consumer, 'consumer')}"
+
+
+def join(tenant: str) -> str:
+    """Where an app of a tenant asks for its durables, on core NATS: `penstock.join.<tenant>`."""
+    return f"penstock.join.{ids.tenant_id(tenant)}"
+
+
+def desk(tenant: str, app: str, question: str = "ask") -> str:
+    """Where an app asks the core for what it may not do itself: `penstock.desk.<tenant>.<app>.<question>`."""
+    last = question if question == "*" else ids.token(question, "question")
+    return f"penstock.desk.{ids.tenant_id(tenant)}.{ids.slug(app, 'app')}.{last}"
 
 
 @functools.lru_cache(maxsize=4096)

@@ -11,7 +11,7 @@ import asyncio
 import collections
 import contextlib
 from collections.abc import AsyncGenerator
-from typing import Final
+from typing import Final, Protocol
 
 from penstock.base import errors, telemetry
 from penstock.spine import ports
@@ -36,6 +36,14 @@ solo = telemetry.counter(
     remedy="ended, in numbers: processes die while busy; look why. given_up: `penstock quarantine ls` "
     "with code kills_process shows the message.",
 )
+
+
+class Buckets(Protocol):
+    """What is asked of the spine."""
+
+    async def key_value(self, bucket: str, *, history: int = 1, max_age_s: float = 0) -> ports.KeyValue:
+        """As `ports.Spine.key_value`."""
+        ...
 
 
 class Turnstile:
@@ -85,11 +93,14 @@ class Turnstile:
 
 
 class Suspects:
-    """One process's turnstile, shared by all its workers, and the bucket in which solo runs are written down."""
+    """One process's turnstile, shared by all its workers, and the bucket in which solo runs are written down.
 
-    def __init__(self, spine: ports.Spine) -> None:
+    A process with several connections has one of these for each, and hands all of them its one turnstile.
+    """
+
+    def __init__(self, spine: Buckets, turnstile: Turnstile | None = None) -> None:
         self._spine = spine
-        self.turnstile = Turnstile()
+        self.turnstile = turnstile or Turnstile()
         self._bucket: ports.KeyValue | None = None
         self._ended: set[str] = set()
 

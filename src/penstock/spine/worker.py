@@ -37,6 +37,13 @@ deepest = telemetry.gauge(
     remedy="One conversation gets more than its platform or handler takes; others are not held up.",
 )
 
+behind = telemetry.gauge(
+    "penstock_gate_held",
+    labels=("consumer",),
+    meaning="Deliveries that wait behind a gate, because older messages may be in other hands since a take-over.",
+    remedy="For about a lease after a crash: nothing. For longer: see penstock_gates_closed.",
+)
+
 PREFETCH: Final = 4
 """Deliveries fetched per handler that may run, where lanes may make some of them wait."""
 
@@ -74,6 +81,7 @@ class Worker:
         self._parked: set[str] = set()
         # Looked up once: it costs more than the counting.
         self._seconds, self._holding = seconds.labels(policy.name), held.labels(policy.name)
+        self._span = f"{policy.name} handle"
 
     @property
     def holding(self) -> int:
@@ -162,7 +170,8 @@ class Worker:
         except errors.Unavailable as away:
             pause_s = reaction.pause_of(away)
         except Exception as error:  # noqa: BLE001 - settling itself failed: the lane must not be stuck for ever
-            _log.error("settling failed", consumer=self._policy.name, exc_info=error)
+            with reaction.told_of(item.delivery):
+                _log.error("settling failed", consumer=self._policy.name, exc_info=error)
             reaction.retried.labels(self._policy.name, "settle").inc()
             pause_s = self._policy.pause_s(1)
         item.running = False
@@ -195,8 +204,12 @@ class Worker:
         only = delivery.headers.get(contexts.ONLY)
         if only and only != name:
             return await self._reactions.skipped(item)
-        if item.delivery.deliveries >= self._policy.watched_from:
-            return await self._try_watched(context, item)
+        with telemetry.bound(context):
+            if item.delivery.deliveries >= self._policy.watched_from:
+                return await self._try_watched(context, item)
+            return await self._try_beside(context, item)
+
+    async def _try_beside(self, context: contexts.Context, item: lease.Held) -> float | None:
         turnstile = self._suspects.turnstile
         await turnstile.enter()
         try:
@@ -232,11 +245,12 @@ class Worker:
 
     async def _attempt(self, context: contexts.Context, item: lease.Held) -> Exception | None:
         """Let the handler have it once; returns what it raised."""
-        begun = time.perf_counter()
-        name, limit = self._policy.name, self._deadlines.begin()
+        begun, limit = time.perf_counter(), self._deadlines.begin()
         answering = effects.begin(item)
         try:
-            with telemetry.bound(context), telemetry.span(f"{name} handle", context, "consumer") as inner:
+            with telemetry.span(
+                self._span, context, "consumer", attempt=item.failures + 1, delivery=item.delivery.deliveries
+            ) as inner:
                 async with limit:
                     await self._handle(inner, item.delivery)
         except asyncio.CancelledError:
@@ -254,5 +268,6 @@ class Worker:
 
     async def _measure(self) -> None:
         deepest.labels(self._policy.name).set(self._lanes.deepest)
+        behind.labels(self._policy.name).set(self._share.behind_gates)
         self._holding.set(len(self._share))
         await asyncio.sleep(self._policy.ack_wait_s / 3)

@@ -4,6 +4,7 @@ import base64
 import binascii
 import dataclasses
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -16,7 +17,13 @@ from penstock.messages.v1 import message_pb2, outbound_pb2, quarantine_pb2
 from penstock.state import personal
 
 TOMBSTONE: Final = "penstock-erased"
-"""The header of what stands in place of an erased message; it names the pseudonym."""
+"""The header of what stands in place of an erased message, of which no body is left; it names the pseudonym.
+
+Apps write headers too, so it says nothing beside a body, and never that something is not somebody's.
+"""
+
+NESTED: Final = 3
+"""How deep a message is read that was quarantined in a quarantine record; what is deeper is not read."""
 
 _BY_SUBJECT: Final = {"in": message_pb2.Message, "out": outbound_pb2.SendCommand}
 _TYPES: Final[Mapping[str, type[protobuf.Message]]] = {
@@ -29,7 +36,8 @@ _TYPES: Final[Mapping[str, type[protobuf.Message]]] = {
 class Clue:
     """What tells whose a message is. `sender` is None where nobody speaks; `event` is what it is, or answers.
 
-    `at` is when that was received, or given. `loose` are bytes that could not be read.
+    `at` is when that was received, or given. `loose` are bytes that could not be read; `erased` is whom a tombstone is
+    for, as it says.
     """
 
     kind: str
@@ -45,21 +53,29 @@ class Clue:
 
 def read(subject: str, headers: Mapping[str, str], body: bytes) -> Clue:
     """The clue in one message, whatever it is. Never raises: what cannot be read may be about anybody."""
+    return _read(subject, headers, body, NESTED)
+
+
+def _read(subject: str, headers: Mapping[str, str], body: bytes, deeper: int) -> Clue:
     lowered = {name.lower(): value for name, value in headers.items()}
     account = _account(subject)
-    if tombstone := lowered.get(TOMBSTONE, ""):
-        return Clue("tombstone", account, erased=tombstone)
     event = _event_of(lowered.get(contexts.MESSAGE_ID.lower(), ""), account)
+    if not body:
+        tombstone = lowered.get(TOMBSTONE, "")
+        return Clue("tombstone" if tombstone else "unreadable", account, event=event, erased=tombstone)
     try:
         said = _parse(subject, lowered.get(contexts.MESSAGE_TYPE, ""), body)
     except protobuf.DecodeError:
         said = None
-    if isinstance(said, quarantine_pb2.Quarantined):
-        inner = read(said.subject, {header.name: header.value for header in said.headers}, said.body)
-        return dataclasses.replace(inner, kind="quarantined", said=said)
-    if said is None:
+    if isinstance(said, quarantine_pb2.Quarantined) and deeper:
+        return dataclasses.replace(_inside(said, deeper - 1), kind="quarantined", said=said, erased="")
+    if said is None or isinstance(said, quarantine_pb2.Quarantined):
         return Clue("unreadable", account, event=event, loose=body)
     return _clue(said, account)
+
+
+def _inside(record: quarantine_pb2.Quarantined, deeper: int) -> Clue:
+    return _read(record.subject, {header.name: header.value for header in record.headers}, record.body, deeper)
 
 
 def _clue(said: protobuf.Message, account: str) -> Clue:
@@ -86,13 +102,13 @@ def _moment(stamp: timestamp_pb2.Timestamp) -> datetime | None:
 def is_theirs(clue: Clue, trail: personal.Trail, theirs: frozenset[str]) -> bool:
     """Whether a message is about the person; `theirs` are those of the events in question that are theirs."""
     person = trail.person
-    if clue.erased:
-        return clue.erased == person.pseudonym
+    if clue.erased == person.pseudonym:
+        return True
     if clue.account != person.account:
         return False
     if clue.sender is not None:
         return clue.sender in person.names and _in_time(clue, trail)
-    if clue.event in theirs or _mentions(clue.loose, person.sender):
+    if clue.event in theirs or stands_in(person.sender, clue.loose):
         return True
     return clue.conversation in trail.conversations and _in_time(clue, trail)
 
@@ -111,24 +127,33 @@ async def choose(trail: personal.Trail, clues: Sequence[Clue], whose: personal.W
 
 
 def record(clue: Clue, at: datetime | None, **more: Any) -> personal.Record | None:
-    """What an export shows of a message; None for what stands in place of an erased one."""
+    """What an export shows of a message; None for what stands in place of an erased one.
+
+    What nobody can read is named and not shown: others' words may stand in it too.
+    """
     if clue.erased:
         return None
-    said: Any = document(clue.said) if clue.said is not None else {"base64": base64.b64encode(clue.loose).decode()}
+    unread = {"event_id": clue.event, "size_bytes": len(clue.loose)}
+    said: Any = document(clue.said) if clue.said is not None else unread
     return personal.Record(clue.kind, at, {**more, "said": said})
 
 
 def document(said: protobuf.Message) -> dict[str, Any]:
-    """A message as JSON; what a quarantine record holds is read too where that is possible."""
+    """A message as JSON; what a quarantine record holds is read too, and left out where that is not possible."""
+    return _document(said, NESTED)
+
+
+def _document(said: protobuf.Message, deeper: int) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json_format.MessageToDict(said, preserving_proto_field_name=True)
     except (ValueError, json_format.Error):
         # A time that there is not, say: whatever somebody sent us must not hold up an export.
-        return {"base64": base64.b64encode(said.SerializeToString()).decode()}
+        if not isinstance(said, quarantine_pb2.Quarantined):
+            return {"base64": base64.b64encode(said.SerializeToString()).decode()}
+        found = {}
     if isinstance(said, quarantine_pb2.Quarantined):
-        inner = read(said.subject, {header.name: header.value for header in said.headers}, said.body)
-        if inner.said is not None:
-            found["body"] = document(inner.said)
+        inner = _inside(said, deeper - 1).said if deeper else None
+        found["body"] = {"size_bytes": len(said.body)} if inner is None else _document(inner, deeper - 1)
     return found
 
 
@@ -173,5 +198,7 @@ def _event_of(message_id: str, account: str) -> str:
         return ""
 
 
-def _mentions(raw: bytes, sender: str) -> bool:
-    return bool(sender) and sender.encode() in raw
+def stands_in(sender: str, raw: bytes) -> bool:
+    """Whether an id stands in bytes that nobody can read, by itself: `U1` is not in `U12`."""
+    name = re.escape(sender.encode("utf-8", "surrogatepass"))
+    return bool(name) and re.search(rb"(?<![A-Za-z0-9_])" + name + rb"(?![A-Za-z0-9_])", raw) is not None

@@ -5,7 +5,8 @@ that it removes and nothing else. What cannot be done now is done the next time.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from typing import Final, Protocol
 
 from penstock.base import errors, ids, tasks, telemetry
@@ -30,7 +31,8 @@ forgotten = telemetry.counter(
 failures = telemetry.counter(
     "penstock_retention_failures_total",
     labels=("kind", "code"),
-    meaning="Times that forgetting stopped before its end, by code; it begins again after six hours.",
+    meaning="Times that forgetting stopped before its end, of one tenant or of all, by code; it begins again after six "
+    "hours.",
     remedy="database codes: Postgres was away or slow. Any other: see the log of source state.retention.",
 )
 
@@ -81,18 +83,26 @@ class Retention:
         await asyncio.sleep(self._next_s)
         self._next_s = EVERY_S
         for kind in self._kinds:
-            try:
+            with _counted(kind):
                 for tenant in await self._tenants():
-                    await self._forget(kind, tenant)
-            except errors.PenstockError as error:
-                failures.labels(kind.kind, error.code).inc()
-                _log.warning("retention stopped", kind=kind.kind, code=error.code)
+                    with _counted(kind):
+                        await self._forget(kind, tenant)
         self.rounds += 1
 
     async def _forget(self, kind: Retains, tenant: ids.TenantId) -> None:
         async for count in kind.forget(tenant):
             forgotten.labels(kind.kind).inc(count)
             await asyncio.sleep(PAUSE_S)
+
+
+@contextlib.contextmanager
+def _counted(kind: Retains) -> Generator[None]:
+    """What stops one tenant's forgetting, or the list of tenants, stops nothing else."""
+    try:
+        yield
+    except errors.PenstockError as error:
+        failures.labels(kind.kind, error.code).inc()
+        _log.warning("retention stopped", kind=kind.kind, code=error.code)
 
 
 class OldQuarantine:

@@ -1,4 +1,4 @@
-"""Documents: the two commands are on the first screen, links lead somewhere, and named make targets exist."""
+"""Documents: the two commands are on the first screen, pages are in the index, and what pages name is there."""
 
 import re
 from collections.abc import Iterator
@@ -10,6 +10,9 @@ from tests.house.rule import Broken, rule
 _FIRST_SCREEN_LINES = 30
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _NAMED_TARGET = re.compile(r"(?:`|^)make ([a-z][a-z-]*)", re.MULTILINE)
+_GUARANTEES = "docs/explanation/delivery-guarantees.md"
+_NAMED_TEST = re.compile(r"`((?:unit|conformance|integration|e2e|house|golden)/[^`\s]*)`")
+_FUNCTION = re.compile(r"^(?:async )?def (test_\w+)", re.MULTILINE)
 _TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
 
 
@@ -59,3 +62,58 @@ def named_targets_exist(root: Path) -> list[str]:
         for name, _, text in _documents(root)
         for target in sorted(set(_NAMED_TARGET.findall(text)) - targets)
     ]
+
+
+@rule(
+    Broken({"docs/README.md": "[a](how-to/a.md)\n", "docs/how-to/b.md": ""}, "docs/how-to/b.md"),
+    Broken({"docs/README.md": "how-to/b.md\n", "docs/how-to/b.md": ""}, "docs/how-to/b.md"),
+    kept_by=(
+        {"docs/README.md": "[a](how-to/a.md)\n[all](reference)\n", "docs/how-to/a.md": "", "docs/reference/b.md": ""},
+    ),
+)
+def every_page_is_in_the_index(root: Path) -> list[str]:
+    """By itself, or by the folder that it is in."""
+    index = root / "docs" / "README.md"
+    listed = {link.partition("#")[0].rstrip("/") for link in _LINK.findall(index.read_text(encoding="utf-8"))}
+    pages = sorted(path.relative_to(index.parent) for path in index.parent.rglob("*.md") if path != index)
+    return [
+        f"docs/{page.as_posix()}: docs/README.md does not list it"
+        for page in pages
+        if page.as_posix() not in listed and page.parent.as_posix() not in listed
+    ]
+
+
+@rule(
+    Broken({_GUARANTEES: "| a | b | `e2e/test_a.py` |\n"}, "e2e/test_a.py"),
+    Broken({_GUARANTEES: "| a | b | c |\n"}, "proved by no test"),
+    Broken({_GUARANTEES: "`unit/test_a.py::test_b`\n", "tests/unit/test_a.py": "def test_c(): ...\n"}, "test_b"),
+    kept_by=(
+        {
+            _GUARANTEES: "| a | b | `unit/a`, `unit/test_b.py`, `unit/test_b.py::test_c` |\n",
+            "tests/unit/a/test_a.py": "",
+            "tests/unit/test_b.py": "async def test_c(): ...\n",
+        },
+        {"docs/README.md": ""},
+    ),
+)
+def every_guarantee_names_tests_that_are_there(root: Path) -> list[str]:
+    """Each row of the table names a test, by its file, its folder, or as `file::test`."""
+    page = root / _GUARANTEES
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    unproved = [
+        f"{_GUARANTEES}: proved by no test: {row[:80]}"
+        for row in rows[1 if len(rows) > 1 else 0 :]
+        if not _NAMED_TEST.search(row)
+    ]
+    return unproved + [
+        f"{_GUARANTEES}: there is no test {named}" for named in _NAMED_TEST.findall(text) if not _is_test(root, named)
+    ]
+
+
+def _is_test(root: Path, named: str) -> bool:
+    place, _, function = named.partition("::")
+    path = root / "tests" / place
+    if function:
+        return path.is_file() and function in _FUNCTION.findall(path.read_text(encoding="utf-8"))
+    return path.exists()

@@ -186,7 +186,7 @@ def test_a_reader_that_leaves_ends_a_tail_without_a_word(stage):
         assert (process.returncode, process.stderr.read()) == (0, "")
 
 
-def test_a_terminal_that_stands_still_drops_what_it_cannot_take_and_ctrl_c_ends_it(stage):
+def test_a_terminal_that_stands_still_holds_up_nothing_not_even_ctrl_c(stage):
     with stage.tail("-t", "acme", "--conversation", "flood", "--direction", "in") as process:
         for _ in range(3):  # nobody reads: the pipe holds 64 KiB, and what does not fit waits
             stage.say("x" * 30_000, room="flood")

@@ -4,12 +4,16 @@ import json
 
 import pytest
 
-from penstock.app import configuration, house
+from penstock.app import configuration, house, streams
 from penstock.base import context, errors, ids
 from penstock.channels.model import event
 from penstock.messages.v1 import message_pb2
 from penstock.spine import route
+from penstock.state import personal_streams
 from tests.integration.app.test_verbs import HOSTILE, one_line
+
+NOBODY = "nats://127.0.0.1:9"
+"""Where no nats-server answers."""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +52,7 @@ def by_place(report):
     return {part["place"]: part for part in report["parts"]}
 
 
-def test_a_person_is_found_exported_and_erased(installed, talked, server_folder):
+def test_a_person_is_found_exported_and_erased(installed, talked, server_folder, monkeypatch):
     account = talked["acme"]
     whom = ("-t", "acme", "-a", account, "-s", "U-ana")
     (found,) = installed.call("person", "find", "ana", "-t", "acme", "--json").document
@@ -68,6 +72,17 @@ def test_a_person_is_found_exported_and_erased(installed, talked, server_folder)
     words = installed.call("person", "erase", *whom, "--dry-run")
     assert (words.code, words.out.splitlines()[-1]) == (0, "Nothing was changed. Erase with --yes.")
     assert installed.call("person", "erased", "-t", "acme").out == "nobody was erased yet\n"
+    monkeypatch.setattr(streams, "CONNECTS_WITHIN_S", 0.2)
+    away = installed.call("person", "erase", *whom, "--yes", "--json", PENSTOCK_NATS_URL=NOBODY)
+    assert (away.code, away.document["complete"]) == (75, False)
+    failed = {part["place"]: part["code"] for part in away.document["parts"] if part["state"] == "failed"}
+    assert failed == dict.fromkeys(personal_streams.PATTERNS, "nats_unreachable")
+    assert by_place(away.document)["channels.message"]["erased"] == 1
+    unfinished = installed.call("person", "erased", "-t", "acme", "--json").document
+    assert [one["finished_at"] for one in unfinished] == [None]
+    told = installed.call("person", "erase", *whom, "--yes", PENSTOCK_NATS_URL=NOBODY)
+    assert (told.code, told.out.splitlines()[-1]) == (75, "Not all of it: run it again once that is there.")
+    monkeypatch.undo()
     erased = installed.call("person", "erase", *whom, "--yes", "--json")
     assert (erased.code, erased.document["complete"]) == (0, True)
     assert by_place(erased.document)["MESSAGES_INBOUND"] | {"person": ""} == {

@@ -13,7 +13,7 @@ import pytest
 from penstock.app import apps, examples
 from penstock.base import errors, ids
 from penstock.sdk import connection
-from penstock.servers import ports, testing
+from penstock.servers import ports, probe, testing
 from penstock.spine.adapters import spine_nats
 from tests.integration.app import installation
 
@@ -88,6 +88,33 @@ def test_the_block_for_a_server_of_ones_own_names_every_tenant(installed):
     assert (wrong.code, "TENANT/APP" in wrong.err) == (2, True)
 
 
+@pytest.mark.parametrize("role", ["inbound", "outbound"])
+def test_a_role_runs_apart_by_a_login_that_makes_nothing(installed, tmp_path, role):
+    owner = json.loads((installed.data / "run" / "endpoints.json").read_text())
+    made = installed.call(
+        "nats", "accounts", "-t", "acme", "--into", str(tmp_path / "walls"), "--url", owner["nats_url"]
+    )
+    assert made.code == 0, made.err
+    known = json.loads((tmp_path / "walls" / "core" / f"role-{role}.json").read_text())
+    port = ports.choose(0, remembered=0, setting="test")
+    login = f"{known['nats_user']}:{known['nats_password']}@"
+    environ = {
+        **installed.environ,
+        "PENSTOCK_NATS_URL": known["nats_url"].replace("//", f"//{login}"),
+        "PENSTOCK_NATS__API_PREFIX": "penstock.api",
+        "PENSTOCK_POSTGRES_URL": owner["postgres_url"],
+        "PENSTOCK_EDGE__PORT": str(port),
+    }
+    with (tmp_path / "said").open("w") as said:
+        process = subprocess.Popen([*installation.PENSTOCK, "run", role], env=environ, stdout=said, stderr=said)
+    try:
+        until(lambda: process.poll() is not None or asyncio.run(probe.http_get("127.0.0.1", port, "/ready"))[0] == 200)
+        assert process.poll() is None, (tmp_path / "said").read_text()
+    finally:
+        process.terminate()
+        assert process.wait(60) == 0
+
+
 def test_walls_on_a_server_of_ones_own():
     """The block is what nats-server reads, and `up` tells whom that server lets in from whom it does not."""
     with testing.temporary_folder() as folder:
@@ -116,8 +143,12 @@ def test_walls_on_a_server_of_ones_own():
                 for tenant in ("acme", "globex"):
                     assert installed.call("tenant", "create", tenant).code == 0
                 assert login(installed.data, "acme")["nats_user"] == "apps-acme"
-                assert login(installed.data, "globex")["nats_user"] == core["nats_user"]
+                assert not (installed.data / "run" / "apps" / "globex.json").exists(), "nobody said to share our login"
                 assert json.loads((walls / "apps" / "acme.json").read_text()) == login(installed.data, "acme")
+            shared = {**environ, "PENSTOCK_NATS_URL": ours, "PENSTOCK_SERVERS__SHARE_NATS_LOGIN": "true"}
+            with installation.up(shared) as installed:
+                assert login(installed.data, "globex")["nats_user"] == core["nats_user"]
+                assert login(installed.data, "acme")["nats_user"] == "apps-acme"
         finally:
             server.terminate()
             server.wait()

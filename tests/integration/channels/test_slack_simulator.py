@@ -62,6 +62,14 @@ async def test_strangers_are_told_so_and_nothing_is_done(simulator):
     assert simulator.faults == []
 
 
+async def test_what_is_heard_in_one_channel_costs_nothing_for_the_others(simulator):
+    for channel in ("C1", "C2"):
+        await call(simulator, "chat.postMessage", {"channel": channel, "text": f"in {channel}"})
+    simulator.calls = None  # nobody looks through all of them
+    assert [one.text for one in simulator.heard("C1")] == ["in C1"]
+    assert simulator.heard("C3") == []
+
+
 @pytest.mark.parametrize(
     ("method", "arguments", "error"),
     [

@@ -136,6 +136,15 @@ async def test_telegrams_refusals(simulator: Any, method: str, parameters: Any, 
     assert simulator.faults == []
 
 
+async def test_what_is_heard_in_one_chat_costs_nothing_for_the_others(simulator: Any):
+    for name in ("garden", "kitchen"):
+        number = simulator.platform.chat(name).id
+        await ask(simulator, "sendMessage", {"chat_id": number, "text": f"in the {name}"})
+    simulator.calls = None  # nobody looks through all of them
+    assert [one.text for one in simulator.heard("garden")] == ["in the garden"]
+    assert simulator.heard("cellar") == []
+
+
 async def test_a_call_that_is_done_is_answered_as_documented_and_heard(simulator: Any):
     status, answer = await ask(simulator, "SENDmessage", {"chat_id": chat(simulator), "text": "hello"})
     result = answer["result"]
@@ -188,7 +197,12 @@ async def test_a_request_carries_the_word_and_is_repeated_until_it_is_answered(s
     assert len({request.body for request in requests}) == 1
     assert {request.headers["x-telegram-bot-api-secret-token"] for request in requests} == {simulator.words[0]}
     assert {request.headers["content-type"] for request in requests} == {"application/json"}
-    assert (await simulator.repeat(posted)).event_id == posted.event_id == str(json.loads(posted.body)["update_id"])
+    assert (await simulator.repeat(posted)).event_id == posted.event_id == known_as(json.loads(posted.body))
+
+
+def known_as(update: Any) -> str:
+    """The id of an update with a message."""
+    return f"{update['update_id']}/{update['message']['chat']['id']}/{update['message']['message_id']}"
 
 
 async def test_forgeries_are_what_they_say(simulator: Any, receiver: Any):

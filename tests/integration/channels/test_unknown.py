@@ -78,6 +78,15 @@ async def test_a_tenant_reads_its_own_newest_first(house: Any):
     assert await rows(house, "beta") == ["u1"]
 
 
+async def test_what_an_account_has_is_counted_for_it_alone(house: Any):
+    table, store = messages.MessageStore(house.database), unknown.UnknownStore(house.database)
+    assert await store.held(fakes.ACME, fakes.account_id()) == (0, 0)
+    for account in (fakes.account(), fakes.account(letter="b"), fakes.account(fakes.BETA, "c")):
+        await table.add(account, [], [], kept("u1", "u2", body=b"x" * 9000))
+    assert await store.held(fakes.ACME, fakes.account_id()) == (2, 18_000)
+    assert await store.held(fakes.BETA, fakes.account_id()) == (0, 0)
+
+
 async def test_a_webhook_of_an_unknown_kind_is_answered_once_it_is_stored(house: Any):
     account = await house.account()
     house.platform.reading = ports.Reading(unknown=[ports.UnknownEvent("u9", "call.started", b"{}")])

@@ -104,13 +104,34 @@ OF_NOBODY = {
 """Tables without tenants that the roles across tenants use besides those of `testing.CROSSING`."""
 
 
+VERBS = ("select", "insert", "update", "delete")
+KEYS = {
+    "penstock_sealing": {
+        "sealing.data_key": {"select", "insert"},
+        "sealing.key_encryption_key": {"select", "insert"},  # the first row that there ever is
+        "sealing.rekey_run": set[str](),
+    },
+    database_roles.REKEY: {
+        "sealing.data_key": set(VERBS),
+        "sealing.key_encryption_key": {"select", "insert", "update"},
+        "sealing.rekey_run": {"select", "insert", "update"},
+    },
+}
+"""What may be done to the tables of keys, by role: a room's role may do everything to all others of its room."""
+
+
+def may(role: str, verb: str, table: Table) -> bool:
+    """Whether a role that has business with a table may do this to it."""
+    return may_touch(role, table) and verb in KEYS.get(role, {}).get(str(table), VERBS)
+
+
 def may_touch(role: str, table: Table) -> bool:
     """Whether a role has business with a table at all: those of its own room; for the others a list."""
     if str(table) == "penstock.migration":
         return True
     if role in database_roles.CROSSING:
         return bool((database.CROSSING[role] | OF_NOBODY[role]) & {str(table), f"*.{table.name}"})
-    return role == pool.role_of(table.schema)
+    return role == pool.role_of(table.schema) and KEYS.get(role, {}).get(str(table)) != set()
 
 
 @contextlib.contextmanager

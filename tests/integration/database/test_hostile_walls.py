@@ -11,6 +11,7 @@ import pytest
 from psycopg import errors, sql
 
 from penstock.database import migrations, pool, roles, testing
+from penstock.sealing import model, rekey, rekey_store
 from penstock.servers import testing as servers
 from tests.integration.database import stronghold
 
@@ -74,14 +75,76 @@ async def test_another_tenants_rows_are_neither_seen_nor_changed_nor_made(attack
     for table in hold.tables:
         if table.has_tenant and stronghold.may_touch(role, table) and str(table) not in testing.OPEN_TABLES:
             assert await count(connection, table) == await count(connection, table, "tenant = %s", (ME,)) == 1, table
-            moved = await connection.execute(
-                sql.SQL("update {} set tenant = tenant where tenant = %s").format(table.place), (THEM,)
-            )
-            gone = await connection.execute(sql.SQL("delete from {} where tenant = %s").format(table.place), (THEM,))
-            assert (moved.rowcount, gone.rowcount) == (0, 0), table
+            for verb, statement in (
+                ("update", "update {} set tenant = tenant where tenant = %s"),
+                ("delete", "delete from {} where tenant = %s"),
+            ):
+                place = sql.SQL(statement).format(table.place)
+                if stronghold.may(role, verb, table):
+                    assert (await connection.execute(place, (THEM,))).rowcount == 0, table
+                else:
+                    await refused(connection, place, values=(THEM,))
             await refused(connection, sql.SQL("update {} set tenant = %s").format(table.place), values=(THEM,))
             made = sql.SQL("insert into {} (tenant) values (%s)").format(table.place)
             await refused(connection, made, values=(THEM,))
+
+
+async def test_keys_are_destroyed_and_retired_by_the_operator_alone(attacker, hold):
+    """Every table of the room that keeps keys: whoever was taken over may open and add, and no more."""
+    connection, _, role = attacker
+    keys = [table for table in hold.tables if table.schema == "sealing"]
+    assert {str(table) for table in keys} == set(stronghold.KEYS[roles.REKEY]), "say what may be done to a new table"
+    await connection.execute(BIND, (f"{{{ME},{THEM}}}",))
+    for table in keys:
+        statements = {
+            "select": ("select 1 from {}",),
+            "insert": ("insert into {} default values",),
+            "update": ("update {} set {} = default", "select from {} for update", "select from {} for key share"),
+            "delete": ("delete from {}", "delete from {} where false"),
+            "own": (
+                "truncate {}",
+                "do $$ begin lock table {} in share mode; end $$",
+                "alter table {} disable trigger all",
+            ),
+        }
+        for verb, tried in statements.items():
+            if not stronghold.may(role, verb, table) and not (role == roles.REKEY and verb == "own"):
+                for statement in tried:
+                    await refused(connection, sql.SQL(statement).format(table.place, sql.Identifier(_column(table))))
+
+
+def _column(table):
+    return "finished_at" if table.name == "rekey_run" else "kek_id" if table.has_tenant else "retired_at"
+
+
+@pytest.mark.parametrize("login", ["inbound", "outbound"])
+async def test_a_stolen_login_names_no_key_that_nobody_has_and_makes_no_newer_data_key(login, hold):
+    """Either would stop every process: at its start, or as it seals a tenant's next value."""
+    async with await psycopg.AsyncConnection.connect(hold.admin_url) as admin:
+        # As it is in a database that some process has started on; rows were made without triggers here.
+        await admin.execute(
+            "update sealing.key_encryption_key set adopted = true, retired_at = null, emptied_at = null"
+        )
+        await admin.execute("update sealing.data_key set kek_id = (select id from sealing.key_encryption_key)")
+    async with hold.connected(login, pool.role_of("sealing")) as connection:
+        await connection.execute(BIND, (f"{{{ME},{THEM}}}",))
+        named = sql.SQL("insert into sealing.key_encryption_key (id, proof) values ('deadbeef', '\\x00')")
+        await refused(connection, named, by=errors.UniqueViolation)
+        for column in ("adopted", "retired_at", "emptied_at", "first_used_at"):
+            more = sql.SQL(
+                "insert into sealing.key_encryption_key (id, proof, {}) values ('deadbeef', '\\x00', default)"
+            )
+            await refused(connection, more.format(sql.Identifier(column)))
+        made = (
+            "insert into sealing.data_key (tenant, purpose, generation, kek_id, wrapped) "
+            "values (%s, %s, %s, %s, '\\x00') on conflict do nothing"
+        )
+        for tenant in (ME, THEM):
+            await refused(connection, made, values=(tenant, "x", 2, ME))
+            await refused(connection, made, values=(tenant, "new", 2, ME))
+            await refused(connection, made, values=(tenant, "new", 1, "deadbeef"), by=errors.CheckViolation)
+            replaced = await connection.execute(made, (tenant, "x", 1, ME))
+            assert replaced.rowcount == 0
 
 
 def crossing_is_listed(role, hold):
@@ -277,6 +340,22 @@ async def test_an_advisory_lock_delays_migrations_and_breaks_nothing(hold, monke
             await migrations.migrate(hold.admin_url, [])
     assert raised.value.code == "migrating"
     assert await migrations.migrate(hold.admin_url, []) == []
+
+
+async def test_an_advisory_lock_keeps_the_operator_from_replacing_keys_and_harms_none(hold):
+    """The same, of `secret rekey`: it says that another process is at it, and does nothing."""
+    database = pool.Database(hold.urls["operator"], application="test", size=1)
+    store = await rekey_store.connected(database)
+    rekeyer = rekey.Rekey(store, model.KeyRing(model.KeyEncryptionKey(b"k" * 32)), [])
+    try:
+        async with hold.connected("state") as connection:
+            await connection.execute("select pg_advisory_lock(hashtextextended(%s, 0))", (rekey_store._LOCK,))
+            with pytest.raises(migrations.errors.Rejected) as raised:
+                await rekeyer.run(data_keys=False)
+        assert raised.value.code == "rekey_running"
+    finally:
+        store.close()
+        await database.close()
 
 
 async def test_everybody_may_listen_and_hears_ids_only(hold):

@@ -50,6 +50,49 @@ async def test_a_changed_file_is_refused(fresh_postgres):
     assert raised.value.code == "migration_changed"
 
 
+async def test_a_table_that_a_backup_reads_is_waited_for_in_moments_so_that_readers_pass(fresh_postgres, monkeypatch):
+    """A change that waits for a table queues every reader behind itself: so it gives up, and tries again."""
+    monkeypatch.setattr(migrations, "_TABLE_WAIT", "100ms")
+    monkeypatch.setattr(migrations, "_PAUSE_S", 0.01)
+    url = fresh_postgres.url()
+    await migrations.migrate(url, [kitchen()])
+    async with await psycopg.AsyncConnection.connect(url) as backup, await _reader(url) as reader:
+        await backup.execute("lock table kitchen.dish in access share mode")
+        migrating = asyncio.create_task(migrations.migrate(url, [kitchen(NEXT)]))
+        for _ in range(20):
+            await reader.execute("select * from kitchen.dish")
+        with pytest.raises(errors.Unavailable) as raised:
+            await migrating
+        assert raised.value.code == "tables_in_use"
+        assert "pg_dump" in raised.value.hint
+        await reader.execute("select * from kitchen.dish")
+    assert await migrations.migrate(url, [kitchen(NEXT)]) == ["kitchen/0002_more"]
+
+
+async def _reader(url):
+    """A connection that waits for no table for long."""
+    connection = await psycopg.AsyncConnection.connect(url, autocommit=True)
+    await connection.execute("set lock_timeout = '20s'")
+    return connection
+
+
+async def test_a_table_that_is_free_before_the_last_attempt_is_changed(fresh_postgres, monkeypatch):
+    url = fresh_postgres.url()
+    await migrations.migrate(url, [kitchen()])
+    monkeypatch.setattr(migrations, "_TABLE_WAIT", "100ms")
+    async with await psycopg.AsyncConnection.connect(url) as backup:
+        await backup.execute("lock table kitchen.dish in access share mode")
+        refused = []
+
+        async def meanwhile(seconds):
+            refused.append(seconds)
+            await backup.rollback()
+
+        monkeypatch.setattr(migrations.asyncio, "sleep", meanwhile)
+        assert await migrations.migrate(url, [kitchen(NEXT)]) == ["kitchen/0002_more"]
+    assert refused == [migrations._PAUSE_S]
+
+
 async def test_a_file_that_fails_leaves_nothing_of_itself_and_is_named(fresh_postgres):
     bad = migrations.Migration("0002_bad", "create table half (a int); select * from nowhere")
     with pytest.raises(errors.Broken) as raised:

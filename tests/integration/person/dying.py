@@ -17,7 +17,7 @@ from penstock.base import telemetry
 async def main(point, tenant, account, sender):
     telemetry.configure_logs(level="error")
     async with person.opened(configuration.load()) as people:
-        original = people._erase
+        original, people._arrives_within_s = people._erase, 0
 
         async def dying(place, trail, tell):
             if place.place == point:

@@ -16,7 +16,6 @@ from penstock.app import configuration, house, person, schema
 from penstock.base import context as contexts
 from penstock.base import ids
 from penstock.channels.model import event
-from penstock.database import migrations
 from penstock.messages.v1 import message_pb2, outbound_pb2, quarantine_pb2
 from penstock.spine import consumer, provision, route, stream, worker
 from penstock.spine.adapters import spine_nats
@@ -44,7 +43,7 @@ class Stage:
     given_up: Any = dataclasses.field(default_factory=lambda: itertools.count(1))
 
     def people(self, *, without_streams: bool = False) -> person.People:
-        return person.People(self.house, None if without_streams else self.spine)
+        return person.People(self.house, None if without_streams else self.spine, arrives_within_s=0)
 
     async def keep_unknown(self, account, one, at) -> None:
         """What a webhook does with an event that nobody here can read."""
@@ -96,13 +95,14 @@ class Stage:
             **more,
         )
 
-    async def hear(self, *messages: message_pb2.Message) -> list[bool]:
+    async def hear(self, *messages: message_pb2.Message, received_at: datetime.datetime | None = None) -> list[bool]:
         """What a webhook does once it is believed; for each message whether it was new."""
         new: list[bool] = []
+        received_at = received_at or datetime.datetime.now(datetime.UTC)
         for message in messages:
             account = self.accounts[message.tenant]
             said = message_pb2.Message.FromString(message.SerializeToString())
-            complete = event.complete(said, account, datetime.datetime.now(datetime.UTC))
+            complete = event.complete(said, account, received_at)
             bound = contexts.start(ids.tenant_id(message.tenant))
             outgoing = route.INBOUND.encode(bound, complete.message)
             recorded = await self.house.channels.messages.add(account, [complete], [outgoing])
@@ -199,8 +199,7 @@ async def until(condition, *, within_s: float = 30.0) -> None:
 
 @contextlib.asynccontextmanager
 async def opened(database_url: str, nats_url: str, folder):
-    """Everything but what runs."""
-    await migrations.migrate(database_url, schema.rooms())
+    """Everything but what runs, over a database with our tables in it."""
     spine, environ = await spine_nats.NatsSpine.connect(nats_url, wait_s=10), environment(folder)
     try:
         async with house.opened(configuration.load(environ), database_url, application="test") as joined:

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import datetime
 import json
 
 import pytest
@@ -151,6 +152,50 @@ async def test_what_is_said_during_and_after_an_erasure_stays_whole(stage):
     assert kept == [(len(said),)]
     for number in (0, len(said) - 1):
         assert {"channels.message", "MESSAGES_INBOUND"} <= set(await stage.everywhere(f"something new {number}"))
+
+
+def committed_late(stage, people, most):
+    """Let at most so many webhooks that came before an erasure be stored when a round of it has looked for them.
+
+    One at the end of each round, and one while it waits for what may be on its way; all that were, in the end.
+    """
+    received, last, late = datetime.datetime.now(datetime.UTC), people._first[-1], []
+    settled, let_arrive = last.settled, people._let_arrive
+
+    async def commit():
+        if len(late) < most:
+            name = f"late-{len(late)}-of-{most}"
+            late.append(stage.message("acme", name, ANA, f"{WORDS} {name}", room=f"dm-{ANA}-{name}"))
+            assert await stage.hear(late[-1], received_at=received) == [True]
+
+    async def settled_late(trail):
+        await settled(trail)
+        await commit()
+
+    async def arriving(until):
+        await let_arrive(until)
+        await commit()
+
+    last.settled, people._let_arrive = settled_late, arriving
+    return late
+
+
+async def test_what_was_received_before_and_is_stored_late_is_erased_too(stage):
+    await stage.hear(stage.message("acme", "first", ANA, WORDS))
+    await stage.at_rest()
+    people = stage.people()
+    person = await people.person("acme", stage.accounts["acme"].id, ANA)
+    late = committed_late(stage, people, 2)
+    assert (await people.erase(person)).complete
+    assert len(late) == 2
+    assert (await stage.everywhere(WORDS), await stage.everywhere(ANA)) == ([], [])
+    busy = stage.people()
+    late = committed_late(stage, busy, 100)
+    report = await busy.erase(person)
+    assert (report.complete, report.parts[-1].state, report.parts[-1].code) == (False, "waits", "still_arriving")
+    assert 2 < len(late) < 100
+    assert (await people.erase(person)).complete
+    assert (await stage.everywhere(WORDS), await stage.everywhere(ANA)) == ([], [])
 
 
 async def test_a_person_nobody_has_heard_of(stage):

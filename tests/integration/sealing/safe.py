@@ -43,14 +43,21 @@ class Safe:
 
     async def add(self, sealing: sealer.Sealer, tenant: str, id: str) -> None:
         """Seal a secret and keep it, as the room does."""
-        owner, plain = f"acc-1/{id}", os.urandom(40)
-        raw = await sealing.seal(tenant, lookup.PURPOSE, owner, plain)
+        await self.keep(tenant, id, await self.seal(sealing, tenant, id))
+
+    async def seal(self, sealing: sealer.Sealer, tenant: str, id: str) -> bytes:
+        """Seal a secret that is kept later."""
+        owner = f"acc-1/{id}"
+        self.plain[tenant, owner] = os.urandom(40)
+        return await sealing.seal(tenant, lookup.PURPOSE, owner, self.plain[tenant, owner])
+
+    async def keep(self, tenant: str, id: str, raw: bytes) -> None:
+        """Keep a sealed secret."""
         async with self.database.transaction("channels", [tenant]) as transaction:
             await transaction.execute(
                 "insert into channels.account_secret (tenant, account, id, sealed) values (%s, 'acc-1', %s, %s)",
                 (tenant, id, raw),
             )
-        self.plain[tenant, owner] = plain
 
     async def check(self, *keys) -> None:
         """Everything opens with these keys alone, in a process that remembers nothing."""

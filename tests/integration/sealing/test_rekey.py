@@ -1,7 +1,6 @@
 """Keys are replaced on a real Postgres: while secrets are read and written, after any crash, and by one at a time."""
 
 import asyncio
-import itertools
 import os
 import sys
 from pathlib import Path
@@ -86,14 +85,25 @@ async def test_new_data_keys_seal_every_value_anew_and_the_replaced_ones_wait(sa
     await safe.check(NEW)
 
 
-async def test_what_a_process_sealed_under_a_replaced_data_key_is_sealed_anew_before_that_key_goes(safe):
-    slow = safe.process(NEW, OLD)
-    await slow.seal("acme", "channel-secret", "acc-1/warm", b"x")
+async def test_what_was_sealed_under_a_replaced_data_key_is_sealed_anew_before_that_key_goes(safe):
+    """A process had the newest key in hand, and stored what it sealed with it after that key was replaced."""
+    late = await safe.seal(safe.process(NEW, OLD), "acme", "late")
     await run(safe, NEW, OLD, data_keys=True)
-    await safe.add(slow, "acme", "late")
-    assert await safe.generations("acme") == {1, 2}, "it had the old data key in memory"
+    await safe.keep("acme", "late", late)
+    assert await safe.generations("acme") == {1, 2}
     later = await run(safe, NEW, grace_s=0.0)
     assert (later.resealed, later.discarded) == (1, 3)
+    await safe.check(NEW)
+
+
+async def test_a_process_that_slept_through_everything_seals_under_what_is_there(safe):
+    """Its clock stood still, so that to it nothing that it remembers is old: not one value is lost."""
+    asleep = safe.process(NEW, OLD)
+    await safe.add(asleep, "acme", "before")
+    await run(safe, NEW, OLD, data_keys=True)
+    await run(safe, NEW, grace_s=0.0)
+    await safe.add(asleep, "acme", "after")
+    assert await safe.generations("acme") == {2}
     await safe.check(NEW)
 
 
@@ -201,8 +211,9 @@ async def test_without_every_key_nothing_begins_and_nobody_is_shut_out(keys, cod
 
 
 async def test_what_does_not_open_is_named_and_keeps_its_key(safe):
-    async with safe.database.transaction("sealing", ["acme"]) as transaction:
-        await transaction.execute("update sealing.data_key set wrapped = %s", (bytes(61),))
+    damager = await safe.database.session(rekey_store.ROLE)
+    await damager.execute("update sealing.data_key set wrapped = %s where tenant = 'acme'", (bytes(61),))
+    damager.close()
     report = await run(safe, NEW, OLD, data_keys=True)
     assert "acme/channel-secret/1" in report.broken
     assert report.emptied == [], "what is broken may be mended with the old key"
@@ -261,24 +272,68 @@ async def _resumed(safe):
 
 
 async def test_a_slow_key_service_does_not_cost_the_session(safe, monkeypatch):
-    """The server ends a session that is silent for long: so something is said between any two calls of the service."""
-    told = []
+    """The server ends a session that is silent for long: each answer is here as late as the second beat after it."""
+    monkeypatch.setattr(rekey, "BEAT_S", 0.01)
+    beats = asyncio.Condition()
+    counted = [0]
 
     class Slow(model.KeyEncryptionKey):
         async def wrap(self, secret, place):
-            told.append("wrap")
+            begun = counted[0]
+            async with beats:
+                await beats.wait_for(lambda: counted[0] >= begun + 2)
             return await super().wrap(secret, place)
 
     class Spoken(rekey_store.RekeyStore):
         async def beat(self):
-            told.append("beat")
             await super().beat()
+            async with beats:
+                counted[0] += 1
+                beats.notify_all()
 
     monkeypatch.setattr(rekey_store, "RekeyStore", Spoken)
-    report = await run(safe, Slow(b"n" * 32), OLD)
-    assert report.wrapped == len(TENANTS)
-    assert [word for word in told if word == "wrap"] == ["wrap"] * len(TENANTS)
-    assert ("wrap", "wrap") not in itertools.pairwise(told)
+    async with asyncio.timeout(50):
+        report = await run(safe, Slow(b"n" * 32), OLD, data_keys=True)
+    assert (report.wrapped, report.renewed, report.resealed) == (len(TENANTS), len(TENANTS), len(TENANTS) * SECRETS)
+    await safe.check(NEW, OLD)
+
+
+async def test_a_key_of_the_same_name_that_is_another_is_refused_before_anything_begins(safe):
+    class Named(model.KeyEncryptionKey):
+        id = "vault:transit/penstock"
+
+    ours, namesake = Named(b"a" * 32), Named(b"b" * 32)
+    await run(safe, ours, OLD)
+    for keys in ((namesake, OLD), (OLD, namesake)):
+        with pytest.raises(errors.Rejected) as raised:
+            await run(safe, *keys, data_keys=True)
+        assert raised.value.code == "sealing_key_differs"
+    assert (await status(safe, ours)).disposable == [OLD.id]
+    await safe.check(ours)
+    stranger = safe.process(namesake)
+    for refused in (stranger.check(), stranger.seal("umbrella", "channel-secret", "row", b"x")):
+        with pytest.raises(errors.Rejected) as raised:
+            await refused
+        assert raised.value.code == "sealing_key_differs"
+    await run(safe, OLD, ours)
+    await run(safe, namesake, OLD)  # nothing is sealed under the first one any more: its name is free
+    await safe.process(namesake).check()
+    await safe.check(namesake)
+
+
+async def test_a_replaced_key_of_the_first_release_is_known_by_its_name(safe):
+    """Its row has no proof; `rekey` gives one to every key that it makes current."""
+    damager = await safe.database.session(rekey_store.ROLE)
+    await damager.execute("update sealing.key_encryption_key set proof = null")
+    damager.close()
+    await safe.process(OLD).check()
+    await run(safe, NEW, OLD)
+    await run(safe, OLD, NEW)
+    async with safe.database.transaction("sealing") as transaction:
+        assert await transaction.fetch_one("select count(*) from sealing.key_encryption_key where proof is null") == (
+            0,
+        )
+    await safe.process(OLD).check()
 
 
 async def test_a_session_that_is_lost_ends_the_call_and_not_the_keys(safe):

@@ -1,8 +1,10 @@
 """A real key service: what its administrator can do to us, moving there and back, and waiting for it at the start."""
 
+import contextlib
+
 import pytest
 
-from penstock.base import errors
+from penstock.base import errors, settings
 from penstock.sealing.adapters import key_service_vault
 from penstock.servers import testing
 from tests.e2e import installation, processes
@@ -63,6 +65,44 @@ async def test_the_servers_key_is_rotated_there_and_what_is_wrapped_still_opens(
     assert await service.unwrap(before, PLACE) == await service.unwrap(after, PLACE) == SECRET
 
 
+async def test_another_server_with_the_same_names_is_refused_before_it_wraps_anything(safe, vault, service):
+    await run(safe, service, OLD, data_keys=False)
+    vault.ask("sys/mounts/elsewhere", type="transit")
+    vault.ask("elsewhere/keys/penstock")
+
+    class Elsewhere(key_service_vault.VaultKeyService):
+        """What a process is pointed at by mistake: to it, and to us, the key has the name of ours."""
+
+        id = service.id
+
+    access = key_service_vault.Access(token=settings.Secret(vault.root))
+    other = Elsewhere(vault.url, mount="elsewhere", access=access, timeout_s=20.0)
+    await other.check()
+    process = safe.process(other)
+    for refused in (process.check(), process.seal("umbrella", "channel-secret", "row", b"x")):
+        with pytest.raises(errors.Rejected) as raised:
+            await refused
+        assert raised.value.code == "sealing_key_differs"
+    await other.close()
+    await safe.process(service).check()
+
+
+async def test_versions_are_given_up_after_new_data_keys_and_processes_still_start(safe, vault, service):
+    """As docs/operations/secrets.md says to: the proof of the key is of the newest version too."""
+    await run(safe, service, OLD, data_keys=False)
+    newest = vault.ask("transit/keys/penstock/rotate")["data"]["latest_version"]
+    await run(safe, service, data_keys=True)
+    rekeyer, store = await safe.rekey(service, grace_s=0.0)
+    assert (await rekeyer.run(data_keys=False)).discarded == len(TENANTS)
+    store.close()
+    vault.ask("transit/keys/penstock/config", min_decryption_version=newest)
+    try:
+        await safe.process(service).check()
+        await safe.check(service)
+    finally:
+        vault.ask("transit/keys/penstock/config", min_decryption_version=1)
+
+
 async def test_a_version_that_the_server_gives_up_is_refused_and_not_called_broken(vault):
     vault.ask("transit/keys/short")
     made = vault.service(key="short", token=vault.root)
@@ -109,8 +149,13 @@ async def test_our_token_can_do_nothing_but_wrap_and_unwrap(vault):
 
 async def test_a_rekeyer_goes_on_when_the_service_is_back(safe, vault):
     hasty = vault.service(timeout_s=0.3)
-    with vault.away(), pytest.raises(errors.Unavailable):
-        await run(safe, hasty, OLD, data_keys=False)
+    with contextlib.ExitStack() as away:
+        rekeyer, store = await safe.rekey(
+            hasty, OLD, reached=lambda point: away.enter_context(vault.away()) if point == "retired" else None
+        )
+        with pytest.raises(errors.Unavailable):
+            await rekeyer.run(data_keys=False)
+        store.close()
     await hasty.close()
     await safe.check(OLD)
     patient = vault.service()

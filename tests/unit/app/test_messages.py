@@ -1,6 +1,10 @@
 """What of a tenant's conversations is listened to, and what strangers' messages are read as."""
 
+import contextlib
 import dataclasses
+import datetime
+import types
+from typing import Any
 
 import pytest
 
@@ -8,7 +12,9 @@ from penstock.app import messages
 from penstock.base import context as contexts
 from penstock.base import errors, ids
 from penstock.messages.v1 import message_pb2, outbound_pb2
-from penstock.spine import ports, route
+from penstock.spine import ports, provision, route
+from penstock.spine.adapters import spine_memory
+from penstock.state import quarantine
 
 CONTEXT = contexts.start(ids.TenantId("acme"), correlation_id="c-1")
 
@@ -99,3 +105,49 @@ def test_a_text_is_found_in_any_case_and_in_the_reason_of_a_refusal():
     assert messages.Chosen("acme", text="too long").wants(dataclasses.replace(heard, detail="Too long"))
     assert not messages.Chosen("acme", channel="slack").wants(heard)
     assert not messages.Chosen("acme", conversation="room/2").wants(heard)
+
+
+class Installation:
+    """As much of an installation as a speaker asks: an account, no command taken up, and a quarantine."""
+
+    def __init__(self, *given_up: quarantine.Quarantined) -> None:
+        self.tenancy = self.accounts = self.channels = self.quarantine = self
+        self.database: Any = None
+        self.given_up = given_up
+
+    async def require_active(self, tenant: str) -> None:
+        assert tenant == "acme"
+
+    async def show(self, tenant: str, account: str) -> Any:
+        return types.SimpleNamespace(account=types.SimpleNamespace(channel="webhook"))
+
+    async def end(self, tenant: str, command_id: str) -> None:
+        return None
+
+    async def list(self, tenant: str, chosen: quarantine.Filter) -> list[quarantine.Quarantined]:
+        assert (tenant, chosen.stream, chosen.redriven) == ("acme", "MESSAGES_OUTBOUND", False)
+        return list(self.given_up)
+
+
+def given_up(sequence: int) -> quarantine.Quarantined:
+    at = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    place = ("MESSAGES_OUTBOUND", "outbound_r1", "tenant.acme.messages.out.x", sequence, "acme:c")
+    return quarantine.Quarantined(
+        "acme", f"id-{sequence}", *place, {}, b"", "exhausted", "broken", "a bug of ours", 5, at, None, 0
+    )
+
+
+@pytest.mark.parametrize(("sequence", "state"), [(1, "quarantined"), (2, "running")])
+async def test_words_that_were_given_up_are_not_waited_for(sequence, state):
+    installed = Installation(given_up(sequence))
+    async with contextlib.AsyncExitStack() as stack:
+        spine = spine_memory.MemorySpine()
+        stack.push_async_callback(spine.close)
+        await provision.streams(spine)
+        speaker = messages.Speaker(installed, spine)
+        speaker._commands = installed
+        found = await speaker.send("acme", messages.Words("acc-1", "room", "Hi"), wait_s=60 if sequence == 1 else 0.01)
+    assert found.state == state
+    if state == "quarantined":
+        assert found.code == "broken"
+        assert "penstock quarantine show id-1" in found.detail

@@ -143,6 +143,7 @@ class MessageTable:
     outbox: list[spine_ports.Outgoing] = dataclasses.field(default_factory=list)
     unknown: dict[tuple[str, str, str], unknown_model.Kept] = dataclasses.field(default_factory=dict)
     failing: Exception | None = None
+    looks: int = 0
 
     async def add(
         self,
@@ -174,6 +175,11 @@ class MessageTable:
 
     async def find(self, tenant: ids.TenantId, account: str, event_id: str) -> unknown_model.Kept | None:
         return self.unknown.get((tenant, account, event_id))
+
+    async def held(self, tenant: ids.TenantId, account: str) -> tuple[int, int]:
+        self.looks += 1
+        bodies = [one.body for key, one in self.unknown.items() if key[:2] == (tenant, account)]
+        return len(bodies), sum(map(len, bodies))
 
 
 @dataclasses.dataclass

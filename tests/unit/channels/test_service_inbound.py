@@ -2,9 +2,10 @@
 
 import pytest
 
+from penstock.base import clock as clocks
 from penstock.base import errors, telemetry
 from penstock.channels import ports
-from penstock.channels.service import inbound
+from penstock.channels.service import allowance, inbound
 from penstock.messages.v1 import message_pb2
 from penstock.spine import route
 from tests.unit.channels import fakes
@@ -13,14 +14,18 @@ from tests.unit.channels import fakes
 class House:
     """An inbound service and everything around it."""
 
-    def __init__(self, *accounts: ports.Account, secrets: tuple[str, ...] = ("whsec_1",)) -> None:
+    def __init__(
+        self, *accounts: ports.Account, secrets: tuple[str, ...] = ("whsec_1",), most_events: int = 100
+    ) -> None:
         self.platform = fakes.Platform()
         self.book = fakes.Book(*(accounts or (fakes.account(),)), secrets=secrets)
         self.tenants = fakes.Tenants(fakes.ACME, fakes.BETA)
         self.table = fakes.MessageTable()
         self.open = True
         where = fakes.where(self.book, self.tenants, self.platform)
-        self.service = inbound.Inbound(where, self.table, lambda: self.open)
+        self.clock = clocks.ManualClock()
+        allowed = allowance.Allowance(self.table, clock=self.clock, most_events=most_events, most_bytes=1000)
+        self.service = inbound.Inbound(where, self.table, lambda: self.open, allowed)
 
     def holds(self, *messages: message_pb2.Message) -> None:
         self.platform.reading = ports.Reading(messages)
@@ -197,6 +202,35 @@ async def test_an_event_of_an_unknown_kind_is_kept_with_the_messages_of_its_requ
     assert [key[2] for key in house.table.unknown] == ["u1", "u2"]
     assert len(house.table.outbox) == 1
     assert count("penstock_inbound_unknown_total", channel="webhook") == before + 2
+
+
+async def test_beyond_its_allowance_an_account_is_answered_alike_and_its_messages_are_stored():
+    house = House(fakes.account(), fakes.account(letter="b"), most_events=2)
+    name = "penstock_inbound_unknown_not_kept_total"
+    before = count(name, channel="webhook")
+    for number in range(4):
+        strange = unknown(f"u{number}")
+        house.platform.reading = ports.Reading([fakes.message(f"e{number}")], unknown=[strange])
+        assert await house.receive() == ports.Answer()
+    assert [key[2] for key in house.table.unknown] == ["u0", "u1"]
+    assert len(house.table.outbox) == 4
+    assert count(name, channel="webhook") == before + 2
+    house.platform.reading = ports.Reading(unknown=[unknown("u9")])
+    house.table.failing = errors.Unavailable("database_away", "away")
+    assert await house.receive() == ports.Answer(), "what is not kept needs no table"
+    house.table.failing = None
+    await house.receive("b")
+    assert fakes.account_id("b") in {key[1] for key in house.table.unknown}, "another account has room of its own"
+
+
+async def test_requests_without_unknown_events_ask_nothing_about_them(house: House):
+    for _ in range(3):
+        await house.receive()
+    assert house.table.looks == 0
+    house.platform.reading = ports.Reading(unknown=[unknown()])
+    for _ in range(3):
+        await house.receive()
+    assert house.table.looks == 1
 
 
 async def test_what_is_of_no_interest_is_counted_and_kept_nowhere(house: House):

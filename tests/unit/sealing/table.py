@@ -1,6 +1,6 @@
 """Data keys in memory, by the rules of `sealing.store.KeepsKeys`, counting how often they are looked for."""
 
-from penstock.base import errors
+from penstock.sealing import model
 
 
 class Table:
@@ -9,6 +9,7 @@ class Table:
     def __init__(self):
         self.rows = {}
         self.keks = {}
+        self.retired = set()
         self.looks = 0
         self.before_insert = lambda: None
 
@@ -23,11 +24,13 @@ class Table:
 
     async def insert(self, key):
         self.before_insert()
-        if self.keks.setdefault(key.kek_id, "live") != "live":
-            raise errors.Rejected("sealing_key_retired", "replaced", status=409)
+        if key.kek_id not in self.keks or key.kek_id in self.retired:
+            return False
         return self.rows.setdefault((key.tenant, key.purpose, key.generation), key) is key
 
-    async def adopt(self, kek_id):
+    async def known(self):
+        return [model.KnownKey(id, proof, id in self.retired) for id, proof in self.keks.items()]
+
+    async def adopt(self, id, proof):
         if not self.keks:
-            self.keks[kek_id] = "live"
-        return sorted(id for id, state in self.keks.items() if state != "emptied")
+            self.keks[id] = proof

@@ -24,7 +24,7 @@ def now(work):
 
 
 def new_key(ring, *place):
-    return now(model.new_key(ring, *place))
+    return now(model.new_key(ring.current, *place))
 
 
 def data_key(generation=1):
@@ -128,7 +128,7 @@ def test_a_data_key_moves_to_another_key_and_opens_what_it_sealed():
 
 def test_a_process_that_holds_no_key_opens_nothing_and_seals_nothing():
     none = model.KeyRing(model.NoKey())
-    for work in (model.new_key(none, "acme", "p", 1), none.current.unwrap(b"x", b"y")):
+    for work in (model.new_key(none.current, "acme", "p", 1), none.current.unwrap(b"x", b"y")):
         with pytest.raises(errors.Broken):
             now(work)
 

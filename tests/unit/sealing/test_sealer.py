@@ -41,7 +41,7 @@ async def test_a_value_that_was_moved_does_not_open(table, place):
 
 async def test_of_two_processes_that_need_a_first_key_one_makes_it(table):
     first, second = sealer.Sealer(table, RING), sealer.Sealer(table, RING)
-    faster = await model.new_key(RING, "acme", "secret", 1)
+    faster = await model.new_key(RING.current, "acme", "secret", 1)
     table.before_insert = lambda: table.rows.setdefault(("acme", "secret", 1), faster)
     sealed = await first.seal("acme", "secret", "row", b"hush")
     assert table.rows == {("acme", "secret", 1): faster}
@@ -54,7 +54,6 @@ async def test_keys_are_cached_for_minutes_and_forgotten_when_told(table):
     sealed = await sealing.seal("acme", "secret", "row", b"hush")
     looks = table.looks
     for _ in range(3):
-        await sealing.seal("acme", "secret", "row", b"more")
         await sealing.open("acme", "secret", "row", sealed)
     assert table.looks == looks
     now[0] = sealer.CACHE_S
@@ -68,6 +67,21 @@ async def test_keys_are_cached_for_minutes_and_forgotten_when_told(table):
     assert (raised.value.code, raised.value.status) == ("sealing_key_gone", 410)
 
 
+async def test_a_value_is_sealed_under_the_newest_key_whatever_the_clock_says(table):
+    """A machine that slept finds its clock where it was: what it remembers may have been replaced and deleted."""
+    key = Faraway(b"k" * 32)
+    sealing = sealer.Sealer(table, model.KeyRing(key), monotonic=lambda: 0.0)
+    await sealing.seal("acme", "secret", "row", b"old")
+    table.rows["acme", "secret", 2] = await model.new_key(key, "acme", "secret", 2)
+    del table.rows["acme", "secret", 1]
+    key.unwrapped.clear()
+    for _ in range(3):
+        sealed = await sealing.seal("acme", "secret", "row", b"new")
+    assert model.generation_of(sealed) == 2
+    assert len(key.unwrapped) == 1, "each generation is unwrapped once"
+    assert await sealer.Sealer(table, RING).open("acme", "secret", "row", sealed) == b"new"
+
+
 async def test_the_cache_is_bounded(table, monkeypatch):
     monkeypatch.setattr(sealer, "CACHED", 4)
     sealing = sealer.Sealer(table, RING)
@@ -79,8 +93,7 @@ async def test_the_cache_is_bounded(table, monkeypatch):
 async def test_a_newer_key_seals_and_the_older_still_opens(table):
     sealing = sealer.Sealer(table, RING)
     before = await sealing.seal("acme", "secret", "row", b"old")
-    await table.insert(await model.new_key(RING, "acme", "secret", 2))
-    sealing.forget("acme", "secret")
+    await table.insert(await model.new_key(RING.current, "acme", "secret", 2))
     after = await sealing.seal("acme", "secret", "row", b"new")
     assert [model.generation_of(sealed) for sealed in (before, after)] == [1, 2]
     assert [await sealing.open("acme", "secret", "row", s) for s in (before, after)] == [b"old", b"new"]
@@ -95,10 +108,57 @@ async def test_the_first_process_decides_the_key_before_anything_is_sealed(table
     assert table.rows == {}
 
 
+async def test_a_namesake_of_the_databases_key_is_refused_before_it_wraps_anything(table):
+    """Another server, where mount and key have the same names: it can wrap and unwrap, and it is another key."""
+    ours, namesake = (Named(secret * 32) for secret in (b"a", b"b"))
+    await sealer.Sealer(table, model.KeyRing(ours)).verify()
+    stranger = sealer.Sealer(table, model.KeyRing(namesake))
+    await stranger.verify()
+    for refused in (stranger.check(), stranger.seal("acme", "secret", "row", b"hush")):
+        with pytest.raises(errors.Rejected) as raised:
+            await refused
+        assert raised.value.code == "sealing_key_differs"
+    assert table.rows == {}
+    back = sealer.Sealer(table, model.KeyRing(ours))
+    await back.check()
+    assert await back.open("acme", "secret", "row", await back.seal("acme", "secret", "row", b"hush")) == b"hush"
+
+
+async def test_a_key_of_the_first_release_has_no_proof_and_its_name_is_one(table):
+    table.keks[RING.current.id] = None
+    await sealer.Sealer(table, RING).check()
+
+
+async def test_the_database_says_which_key_wraps_so_that_all_processes_open_it(table):
+    old, new = RING.current, model.KeyEncryptionKey(b"n" * 32)
+    await sealer.Sealer(table, RING).verify()
+    ahead = sealer.Sealer(table, model.KeyRing(new, (old,)))
+    sealed = await ahead.seal("acme", "secret", "row", b"hush")
+    assert table.rows["acme", "secret", 1].kek_id == old.id
+    assert await sealer.Sealer(table, RING).open("acme", "secret", "row", sealed) == b"hush"
+    table.keks[new.id], table.retired = await model.proof_of(new), {old.id}
+    await ahead.seal("globex", "secret", "row", b"hush")
+    assert table.rows["globex", "secret", 1].kek_id == new.id
+
+
+async def test_a_key_that_is_retired_while_a_data_key_is_made_is_left_for_the_new_one(table):
+    new = model.KeyEncryptionKey(b"n" * 32)
+    sealing = sealer.Sealer(table, model.KeyRing(new, (RING.current,)))
+    await sealer.Sealer(table, RING).verify()
+    proof = await model.proof_of(new)
+
+    def replaced():
+        table.keks[new.id], table.retired = proof, {RING.current.id}
+
+    table.before_insert = replaced
+    await sealing.seal("acme", "secret", "row", b"hush")
+    assert [row.kek_id for row in table.rows.values()] == [new.id]
+
+
 async def test_nothing_new_is_sealed_under_a_key_that_was_replaced(table):
     sealing = sealer.Sealer(table, RING)
     sealed = await sealing.seal("acme", "secret", "row", b"hush")
-    table.keks[RING.current.id] = "retired"
+    table.retired.add(RING.current.id)
     with pytest.raises(errors.Rejected) as raised:
         await sealing.seal("globex", "secret", "row", b"hush")
     assert (raised.value.code, raised.value.status) == ("sealing_key_retired", 409)
@@ -133,9 +193,12 @@ async def test_closing_forgets_every_key_and_hangs_up(table):
 
 
 class Faraway(model.KeyEncryptionKey):
-    """A key that can be out of reach."""
+    """A key that can be out of reach, and says what it was asked to unwrap."""
 
     away, closed = False, False
+
+    def __post_init__(self):
+        self.unwrapped = []
 
     async def check(self):
         await self.wrap(bytes(32), b"")
@@ -148,6 +211,7 @@ class Faraway(model.KeyEncryptionKey):
     async def unwrap(self, wrapped, place):
         if self.away:
             raise errors.Unavailable("key_service_away", "away")
+        self.unwrapped.append(wrapped)
         return await super().unwrap(wrapped, place)
 
     async def close(self):
@@ -155,6 +219,14 @@ class Faraway(model.KeyEncryptionKey):
 
     def __setattr__(self, name, value):
         object.__setattr__(self, name, value)
+
+
+class Named(model.KeyEncryptionKey):
+    """A key whose name does not come from what it is, as a service's."""
+
+    @property
+    def id(self):
+        return "vault:transit/penstock"
 
 
 async def test_a_wrong_key_is_told_at_the_start(table):

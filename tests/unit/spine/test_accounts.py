@@ -68,3 +68,8 @@ def test_without_anybody_else_there_is_the_owner():
         "accounts {\n  PENSTOCK {\n    jetstream: enabled\n"
         '    users: [{ user: "penstock", password: $PENSTOCK_PENSTOCK_PASSWORD }]\n  }\n}\n'
     )
+
+
+def test_one_tenant_cannot_use_up_the_servers_connections():
+    text = accounts.render("penstock", [access.of_tenant("acme"), *access.ROLES.values()], accounts.variable)
+    assert text.count("limits: { max_connections: 1024, max_subscriptions: 50000 }") == 1

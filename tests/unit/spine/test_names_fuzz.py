@@ -4,6 +4,7 @@ import inspect
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from penstock.base import context as contexts
 from penstock.base import errors, ids
 from penstock.messages.v1 import heartbeat_pb2, membership_pb2, message_pb2, outbound_pb2, quarantine_pb2
-from penstock.spine import access, consumer, payload, porter, route, stream, subject
+from penstock.spine import access, consumer, payload, porter, route, stream, subject, suspects
 from penstock.spine.adapters import acceptance, payload_upload
 from tests.unit import names
 
@@ -119,6 +120,21 @@ def test_law_durables_of_two_apps_share_no_name_and_no_message(pair: tuple[tuple
         assert all(pattern.startswith(f"tenant.{parts[0]}.messages.in.p") for pattern in filters)
     if len(known) == 2 and pair[0] != pair[1]:
         assert known[0].isdisjoint(known[1])
+
+
+@given(names.tuples(2), st.integers(1, 1 << 60))
+def test_law_a_suspect_is_written_down_under_a_key_of_its_apps_alone(
+    pair: tuple[tuple[str, str], tuple[str, str]], sequence: int
+) -> None:
+    """The porter lets an app at keys that begin with its consumer's name and a dot."""
+    one, other = (names.built(consumer.of_app, parts) for parts in pair)
+    if one is None:
+        return
+    delivery = SimpleNamespace(stream=one.stream, sequence=sequence, at=datetime.now(UTC))
+    key = suspects._key(one.name, delivery)  # type: ignore[arg-type]
+    acceptance.key(key)
+    assert key.startswith(f"{one.name}.")
+    assert other is None or key.startswith(f"{other.name}.") == (pair[0] == pair[1])
 
 
 @given(names.tuples(2))

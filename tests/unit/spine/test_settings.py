@@ -73,3 +73,14 @@ def test_what_nats_could_not_be_reached_with_is_refused(fields: dict[str, Any], 
     with pytest.raises(errors.Rejected) as refused:
         settings.NatsSettings(**fields)
     assert refused.value.field == field
+
+
+@pytest.mark.parametrize("prefix", ["$JS.API", "penstock.api", "$JS.hub.API"])
+def test_jetstreams_api_may_have_another_name(prefix):
+    assert settings.NatsSettings(api_prefix=prefix).api_prefix == prefix
+
+
+@pytest.mark.parametrize("prefix", ["", "$", "a b", "a.*", "a.>", ".a", "a.", "$$JS", "a\r\nPUB x"])
+def test_a_prefix_that_is_no_subject_is_refused(prefix):
+    with pytest.raises(errors.Rejected, match="api_prefix"):
+        settings.NatsSettings(api_prefix=prefix)

@@ -1,6 +1,8 @@
 """Pseudonyms, portions, and reading whose a message is: laws, without any server."""
 
+import base64
 import datetime
+import json
 
 import pytest
 from hypothesis import given
@@ -144,6 +146,65 @@ def test_a_body_that_nobody_can_read_is_theirs_by_its_event_or_by_the_id_in_it()
         assert personal_reading.is_theirs(found, TRAIL, theirs)
     strange = personal_reading.read(outgoing.subject, outgoing.headers, b"\xff\xff")
     assert not personal_reading.is_theirs(strange, TRAIL, frozenset())
+
+
+@pytest.mark.parametrize(
+    ("sender", "body", "theirs"),
+    [
+        ("7", b"\xff at 17:07 \xff", False),
+        ("7", b"\xff 7 \xff", True),
+        ("U1", b'\xff "U12" \xff', False),
+        ("U1", b'\xff "U1" \xff', True),
+        ("a.b", b"\xff axb \xff", False),
+        ("\udcff", b"\xff", False),
+    ],
+)
+def test_an_id_counts_in_what_nobody_can_read_if_it_stands_by_itself(sender, body, theirs):
+    outgoing = route.INBOUND.encode(contexts.start(ACME), message())
+    found = personal_reading.read(outgoing.subject, outgoing.headers, body)
+    trail = personal.Trail(PSEUDONYMS.person("webhook", "acc-1", sender), NOW)
+    assert personal_reading.is_theirs(found, trail, frozenset()) is theirs
+
+
+@pytest.mark.parametrize("year", [2026, 20_000_000])
+def test_what_nobody_can_read_is_named_and_not_shown_nor_in_a_quarantine_record(year):
+    delivered = Delivered(message(event="e-1"))
+    delivered.body = b"\xff U1 said to somebody else: a private matter"
+    found = personal_reading.read(delivered.subject, delivered.headers, delivered.body)
+    assert personal_reading.record(found, NOW).said == {"said": {"event_id": "e-1", "size_bytes": len(delivered.body)}}
+    kept = quarantine.describe(contexts.start(ACME), delivered, errors.Poisoned("x", "y"), 1)
+    kept.at.seconds = (year - 1970) * 31_557_600
+    quarantined = clue(route.QUARANTINED, kept)
+    assert personal_reading.is_theirs(quarantined, TRAIL, frozenset())
+    shown = personal_reading.record(quarantined, NOW).said["said"]
+    assert shown["body"] == {"size_bytes": len(delivered.body)}
+    assert base64.b64encode(delivered.body)[:40].decode() not in json.dumps(shown)
+
+
+def test_quarantine_records_in_each_other_are_read_as_deep_as_is_sane():
+    """Apps may put anything into quarantine: it must not hold up what is known about somebody."""
+    delivered = Delivered(message())
+    for depth in range(1, 1001):
+        kept = quarantine_pb2.Quarantined(tenant="acme", subject=delivered.subject, body=delivered.body)
+        delivered.subject, delivered.body = "tenant.acme.quarantine.x", kept.SerializeToString()
+        if depth in {1, 2, 3, 4, 5, 1000}:
+            found = personal_reading.read(delivered.subject, {}, delivered.body)
+            assert personal_reading.is_theirs(found, TRAIL, frozenset()) is (depth <= personal_reading.NESTED)
+            assert ("sender" in repr(personal_reading.record(found, NOW).said)) is (depth <= personal_reading.NESTED)
+
+
+def test_a_header_of_an_app_hides_nothing():
+    """Apps write the headers of what they say: no such header makes it a tombstone, or somebody else's."""
+    for name in (ANA.pseudonym, "erased-other", "x"):
+        for said, hit in ((command(), True), (command(cause="other"), False)):
+            outgoing = route.OUTBOUND.encode(contexts.start(ACME), said)
+            headers = {**outgoing.headers, personal_reading.TOMBSTONE.title(): name}
+            found = personal_reading.read(outgoing.subject, headers, outgoing.body)
+            assert personal_reading.is_theirs(found, TRAIL, frozenset({"e"})) is hit
+            assert personal_reading.record(found, NOW).said["said"]["text"] == "hello"
+    outgoing = route.INBOUND.encode(contexts.start(ACME), message())
+    empty = personal_reading.read(outgoing.subject, {**outgoing.headers, personal_reading.TOMBSTONE: "x"}, b"")
+    assert personal_reading.is_theirs(empty, TRAIL, frozenset({"e"}))
 
 
 def test_a_tombstone_is_theirs_by_its_pseudonym_and_shows_nothing():

@@ -40,9 +40,8 @@ def read(request: ports.WebhookRequest) -> ports.Reading:
     if envelope.type == "app_rate_limited":
         return ports.Reading(ignored=(envelope.type,))
     event_id = envelope.event_id or f"body-{hashlib.sha256(request.body).hexdigest()[:40]}"
-    return ports.Reading(
-        unknown=(ports.UnknownEvent(event_id, envelope.type, slack_forms.without_token(request.body)),)
-    )
+    kept = slack_forms.powerless(request.body)
+    return ports.Reading(unknown=(ports.UnknownEvent(event_id, envelope.type, kept),))
 
 
 def _event(envelope: slack_fields.Envelope) -> ports.Reading:
@@ -60,7 +59,8 @@ def _event(envelope: slack_fields.Envelope) -> ports.Reading:
         return ports.Reading((message,))
     if head.type in slack_kinds.EVENTS or (head.type == _MESSAGE and head.subtype in slack_kinds.SUBTYPES):
         return ports.Reading(ignored=(kind,))
-    return ports.Reading(unknown=(ports.UnknownEvent(envelope.event_id, kind, bytes(envelope.event)),))
+    kept = slack_forms.powerless(bytes(envelope.event))
+    return ports.Reading(unknown=(ports.UnknownEvent(envelope.event_id, kind, kept),))
 
 
 def _new(envelope: slack_fields.Envelope, kind: str) -> message_pb2.Message:

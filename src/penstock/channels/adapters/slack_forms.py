@@ -2,7 +2,8 @@
 
 Sources: https://docs.slack.dev/interactivity/implementing-slash-commands and
 https://docs.slack.dev/reference/interaction-payloads. No app can hear them yet, so they are unknown events: answered
-200, counted, and kept as JSON without the verification token that Slack still sends along and nobody should store.
+200, counted, and kept as JSON without what nobody should store: the verification token that Slack still sends along,
+and the URLs under which whoever has them may answer in the app's name for half an hour.
 """
 
 import hashlib
@@ -18,6 +19,10 @@ from penstock.channels.adapters import json_text
 
 FIELDS: Final = 100
 """Fields of one form."""
+
+POWERS: Final = ("token", "response_url", "response_urls", "bot_access_token")
+"""Fields by which whoever has them could act, or pass for Slack: taken out before anything is kept. (`trigger_id` ends
+after three seconds.)"""
 
 _FORM: Final = "application/x-www-form-urlencoded"
 _KIND: Final = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
@@ -39,24 +44,24 @@ def read(request: ports.WebhookRequest, *, limit_bytes: int) -> ports.Reading:
     event_id = f"form-{hashlib.sha256(request.body).hexdigest()[:40]}"
     if payload := fields.get("payload"):
         kind = f"interaction.{_kind(payload)}"
-        return ports.Reading(unknown=(ports.UnknownEvent(event_id, kind, without_token(payload.encode())),))
+        return ports.Reading(unknown=(ports.UnknownEvent(event_id, kind, powerless(payload.encode())),))
     if fields.get("command"):
-        del fields["token"]
-        return ports.Reading(unknown=(ports.UnknownEvent(event_id, "slash_command", _encoder.encode(fields)),))
+        kept = powerless(_encoder.encode(fields))
+        return ports.Reading(unknown=(ports.UnknownEvent(event_id, "slash_command", kept),))
     if "ssl_check" in fields:
         return ports.Reading(ignored=("ssl_check",))
     raise _refused("payload", "a form must hold a payload or a command")
 
 
-def without_token(body: bytes) -> bytes:
-    """A JSON object without its verification token; anything else as it is."""
+def powerless(body: bytes) -> bytes:
+    """A JSON object without `POWERS`; anything else as it is."""
     try:
         document: dict[str, Any] = _document.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return body
-    if document.pop("token", None) is None:
+    if document.keys().isdisjoint(POWERS):
         return body
-    return _encoder.encode(document)
+    return _encoder.encode({name: value for name, value in document.items() if name not in POWERS})
 
 
 def _fields(body: bytes) -> dict[str, str]:
@@ -72,7 +77,7 @@ def _fields(body: bytes) -> dict[str, str]:
         raise _refused("body", f"the body must be a form of at most {FIELDS} fields in UTF-8") from None
     if any("\0" in text for pair in pairs for text in pair):
         raise _refused("body", "the body must not hold a NUL character")
-    return {"token": "", **dict(pairs)}
+    return dict(pairs)
 
 
 def _kind(payload: str) -> str:

@@ -5,6 +5,7 @@ change all of theirs at once.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator
 from typing import Any, Final, cast
 
@@ -32,29 +33,36 @@ class _Found:
     messages: list[message_pb2.Message] = dataclasses.field(default_factory=list[message_pb2.Message])
     ignored: list[str] = dataclasses.field(default_factory=list[str])
     unknown: list[str] = dataclasses.field(default_factory=list[str])
+    about: str = ""
+    """Chat and message that the update is about; empty where nobody here can read them."""
 
 
 def read(request: ports.WebhookRequest) -> ports.Reading:
     """What a verified request holds. Raises Rejected (400, 413, 415) naming the field and the rule.
 
-    The event's id is that of the update, which stays the same when Telegram delivers again; where one update changes
-    several reactions, followed by a full stop and the index of the change.
+    The event's id is that of the update, a slash, and the chat and the message that it is about: all of them stay the
+    same when Telegram delivers again. The first alone would not do: each bot counts its own updates, and begins at a
+    random number again after a week without any. Where one update changes several reactions, a full stop and the index
+    of the change follow.
     """
     update = json_body.read(_update, request)
     raw_id = update.pop("update_id", None)
     if raw_id is None or not update:
         field = "update" if raw_id is not None else "update_id"
         raise errors.Rejected("bad_event", f"{field}: is missing", field=field)
-    event_id, found = str(json_body.fields(_number, raw_id, "update_id")), _Found()
+    update_id, found = json_body.fields(_number, raw_id, "update_id"), _Found()
     for kind, data in update.items():
         if kind in telegram_kinds.SAID or kind in telegram_kinds.EDITED:
             _read_message(kind, data, found)
         elif kind == telegram_kinds.REACTED:
-            changes = list(_reactions(json_body.fields(_reacted, data, kind)))
+            reacted = json_body.fields(_reacted, data, kind)
+            changes = list(_reactions(reacted))
+            found.about = f"{reacted.chat.id}/{reacted.message_id}"
             found.messages.extend(changes)
             found.ignored.extend([] if changes else [kind])
         else:
             (found.ignored if kind in telegram_kinds.UNINTERESTING else found.unknown).append(kind)
+    event_id = f"{update_id}/{found.about or hashlib.sha256(request.body).hexdigest()[:16]}"
     for index, message in enumerate(found.messages):
         message.event_id = event_id if len(found.messages) == 1 else f"{event_id}.{index}"
     # Besides its id, an update has at most one field; should that change, one record still keeps the whole.
@@ -65,6 +73,7 @@ def read(request: ports.WebhookRequest) -> ports.Reading:
 def _read_message(kind: str, data: msgspec.Raw, found: _Found) -> None:
     """Add what a message, a post or a new version of either says, or what it is when it says nothing."""
     said = json_body.fields(_message, data, kind)
+    found.about = f"{said.chat.id}/{said.message_id}"
     if said.pinned_message is not None:
         found.messages.append(_pinned(said, said.pinned_message))
         return

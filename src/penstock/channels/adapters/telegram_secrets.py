@@ -2,7 +2,7 @@
 
 Source: `secret_token` of https://core.telegram.org/bots/api#setwebhook and
 https://core.telegram.org/bots/api#authorizing-your-bot. Telegram signs nothing: every request carries the same word in
-a header. So the word proves who calls, but neither what was said nor when: a repetition is told by its `update_id`.
+a header. So the word proves who calls, but neither what was said nor when: a repetition is told by its ids.
 """
 
 import hmac

@@ -9,7 +9,8 @@ from penstock.channels import ports
 from penstock.channels.model import event
 
 BODY_BYTES: Final = 512 * 1024
-"""How much of one is kept: all of it, whatever the adapters that ship with Penstock read."""
+"""How much of one is kept. Slack's may be larger, and so may those of other adapters: of these it is the beginning, and
+`size_bytes` tells how much the adapter handed over."""
 KIND_LENGTH: Final = 200
 
 

@@ -7,7 +7,7 @@ after message and outbox row are committed together; an event that comes again i
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from penstock.base import context as contexts
@@ -15,7 +15,7 @@ from penstock.base import errors, telemetry
 from penstock.channels import errors as channel_errors
 from penstock.channels import ports
 from penstock.channels.model import event, unknown
-from penstock.channels.service import directory, stores
+from penstock.channels.service import allowance, directory, stores
 from penstock.spine import route
 
 _log = telemetry.logger("channels.inbound")
@@ -75,9 +75,14 @@ class Inbound:
     """Webhooks of platforms become messages on the spine. `intake_open` is asked each time and must not block."""
 
     def __init__(
-        self, where: directory.Directory, messages: stores.KeepsMessages, intake_open: Callable[[], bool]
+        self,
+        where: directory.Directory,
+        messages: stores.KeepsMessages,
+        intake_open: Callable[[], bool],
+        unknown_allowed: allowance.Allowance,
     ) -> None:
         self._where, self._messages, self._intake_open = where, messages, intake_open
+        self._unknown_allowed = unknown_allowed
 
     async def caller(self, channel: str, account_id: str) -> Caller:
         """Who may be calling, before a stranger's body is read. Raises Rejected (404) without such an account."""
@@ -132,13 +137,18 @@ class Inbound:
         complete = [event.complete(message, account, request.received_at) for message in reading.messages]
         events = event.distinct(complete) if len(complete) > 1 else complete
         outgoing = [route.INBOUND.encode(context, e.message) for e in events]
-        kept = unknown.kept(reading.unknown, request.received_at) if reading.unknown else ()
+        kept: Sequence[unknown.Kept] = ()
+        if reading.unknown:
+            kept = await self._unknown_allowed.admit(account, unknown.kept(reading.unknown, request.received_at))
+            if not kept and not events:
+                return
         if telemetry.tracing():
             with telemetry.span("message store", context, channel=account.channel, events=len(events)):
                 recorded = await self._messages.add(account, events, outgoing, kept)
         else:
             recorded = await self._messages.add(account, events, outgoing, kept)
         if recorded.unknown:
+            self._unknown_allowed.added(account, kept)
             unknown_kinds.labels(account.channel).inc(recorded.unknown)
         _received(account.channel).inc(len(recorded.new))
         if repeated := len(complete) - len(recorded.new) - len(recorded.changed):

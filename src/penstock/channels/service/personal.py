@@ -1,7 +1,6 @@
 """What this room keeps about people: what they said, what was said to them, and events that nobody could read."""
 
 import dataclasses
-import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -165,12 +164,13 @@ class UnknownEventRows:
 
     async def find(self, trail: personal.Trail) -> AsyncGenerator[personal.Batch]:
         """By event id. An id counts that stands by itself: `U1` is not in `U12`."""
-        name = re.escape(trail.person.sender.encode())
-        alone = re.compile(rb"(?<![A-Za-z0-9_])" + name + rb"(?![A-Za-z0-9_])")
+        name = trail.person.sender
         async for window in _windows(self._table.unknown, trail):
             for keys in personal.portions(window.rows):
                 read = await self._table.read_unknown(trail, keys)
-                yield personal.Batch(0, [_unknown(*row[:3]) for row in read if alone.search(bytes(row[3]))])
+                yield personal.Batch(
+                    0, [_unknown(*row[:3]) for row in read if personal_reading.stands_in(name, bytes(row[3]))]
+                )
             yield personal.Batch(window.looked)
 
     async def erase(self, trail: personal.Trail, found: Sequence[personal.Found]) -> int:

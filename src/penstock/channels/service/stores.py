@@ -76,6 +76,10 @@ class ReadsUnknown(Protocol):
         """One with its body."""
         ...
 
+    async def held(self, tenant: ids.TenantId, account: str) -> tuple[int, int]:
+        """How many an account has, and how many bytes their bodies."""
+        ...
+
 
 class KeepsCommands(Protocol):
     """See `store.commands.CommandStore`."""

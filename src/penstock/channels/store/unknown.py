@@ -29,6 +29,9 @@ where tenant = %s and (%s = '' or account = %s) order by received_at desc, accou
 _ONE: Final = """
 select account, event_id, kind, body, size_bytes, received_at from channels.unknown_event
 where tenant = %s and account = %s and event_id = %s"""
+_HELD: Final = """
+select count(*), coalesce(sum(octet_length(body)), 0)::bigint from channels.unknown_event
+where tenant = %s and account = %s"""
 
 
 @dataclasses.dataclass(slots=True)
@@ -86,6 +89,12 @@ class UnknownStore:
         async with self._database.transaction("channels", [tenant]) as bound:
             found = await bound.fetch_one(_ONE, (tenant, account, event_id))
         return _found(found)[1] if found else None
+
+    async def held(self, tenant: ids.TenantId, account: str) -> tuple[int, int]:
+        """How many an account has, and how many bytes their bodies."""
+        async with self._database.transaction("channels", [tenant]) as bound:
+            found = await bound.fetch_one(_HELD, (tenant, account))
+        return (found[0], found[1]) if found else (0, 0)
 
 
 def _found(row: Sequence[Any]) -> tuple[str, model.Kept]:

@@ -14,7 +14,7 @@ import asyncio
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -23,7 +23,7 @@ import msgspec
 from penstock.base import clock as clocks
 from penstock.base import ids, settings
 from penstock.channels import ports
-from penstock.channels.testing import simulator, slack_delivery, slack_sender, slack_workspace, webhook_server
+from penstock.channels.testing import simulator, slack_delivery, slack_sender, slack_workspace, steering, webhook_server
 
 Forgery = slack_delivery.Forgery
 
@@ -61,7 +61,7 @@ class Behaviour:
         return (self.status == 200 and not self.error) if self.taken is None else self.taken
 
 
-class SlackSimulator(slack_sender.SlackSender):
+class SlackSimulator(slack_sender.SlackSender, steering.Steering[Behaviour]):
     """A workspace with people in it; implements `simulator.Simulator`.
 
     `signing` and `tokens` are the app's secrets, newest first, made up unless given; `revoked` tokens are refused.
@@ -84,16 +84,13 @@ class SlackSimulator(slack_sender.SlackSender):
         run = "".join(letter for letter in ids.new_id()[-9:] if letter.isalnum())
         workspace = slack_workspace.SlackWorkspace(run, lambda: int(clock.now().timestamp() * 1e6))
         super().__init__(list(signing) or [fresh_signing_secret()], workspace=workspace, clock=clock)
+        self._steer(self._respond, Behaviour())
         self.patience_s = patience_s
         self.tokens = list(tokens) or [fresh_token()]
         self.revoked = set[str]()
         self.faults: list[str] = []
         self.calls: list[slack_workspace.Call] = []
         self._echoes, self._echoing = echoes, set[asyncio.Task[None]]()
-        self._behaviours: list[Behaviour] = []
-        self._uses: dict[int, int] = {}
-        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
-        self._server = webhook_server.WebhookServer(self._respond)
 
     @property
     def config(self) -> Mapping[str, str]:
@@ -110,28 +107,7 @@ class SlackSimulator(slack_sender.SlackSender):
 
     def heard(self, conversation: str) -> Sequence[simulator.Heard]:
         """What Penstock said and did in a channel, in order. Slack recognises no resend: it is said twice."""
-        return [_heard(call) for call in self.calls if call.done and call.channel == conversation]
-
-    def behave(self, *behaviours: Behaviour) -> None:
-        """Answer like this from now on, the first that fits a call first; nothing: well."""
-        self._behaviours, self._uses = list(behaviours), {}
-
-    async def refuse_connections(self) -> None:
-        """Be down: cut every connection and refuse new ones, until `accept_connections`."""
-        await self._server.stop()
-
-    async def accept_connections(self) -> None:
-        """Be up again, under the same address."""
-        await self._server.start()
-
-    async def until(self, condition: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
-        """Wait until a condition, looked at after every request that arrives, holds. Raises TimeoutError."""
-        if condition():
-            return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((condition, future))
-        async with asyncio.timeout(timeout_s):
-            await future
+        return self._heard_in(conversation)
 
     async def told(self) -> None:
         """Wait until Penstock has been told of everything that its own bot did so far."""
@@ -183,11 +159,16 @@ class SlackSimulator(slack_sender.SlackSender):
         return webhook_server.Reply(200, {"content-type": "application/octet-stream"}, self.files[request.target])
 
     def _act(self, method: str, arguments: Mapping[str, Any]) -> webhook_server.Reply:
-        behaviour = self._next_behaviour(method, str(arguments.get("channel", "")))
+        conversation = str(arguments.get("channel", ""))
+        behaviour = self._next_behaviour(
+            lambda one: one.conversation in ("", conversation) and one.method in ("", method)
+        )
         answer = self.workspace.call(method, arguments) if behaviour.takes else {"ok": False}
         done = bool(answer["ok"])
         call = slack_workspace.Call(time.perf_counter(), method, arguments, answer, done)
         self.calls.append(call)
+        if done:
+            self._note(conversation, _heard(call))
         if done and self._echoes and self.connected:
             task = asyncio.get_running_loop().create_task(self.echo(call), name="slack echo")
             self._echoing.add(task)
@@ -196,23 +177,6 @@ class SlackSimulator(slack_sender.SlackSender):
         shown = {"ok": False, "error": behaviour.error} if behaviour.error else answer
         headers = {"retry-after": behaviour.retry_after} if behaviour.retry_after else {}
         return _reply(behaviour.status, shown, headers, delay_s=behaviour.delay_s, cut=behaviour.cut)
-
-    def _next_behaviour(self, method: str, conversation: str) -> Behaviour:
-        for index, one in enumerate(self._behaviours):
-            uses = self._uses.get(index, 0)
-            fits = one.conversation in ("", conversation) and one.method in ("", method)
-            if fits and (not one.times or uses < one.times):
-                self._uses[index] = uses + 1
-                return one
-        return Behaviour()
-
-    def _wake(self) -> None:
-        for waiting in list(self._waiting):
-            condition, future = waiting
-            if future.done() or condition():
-                self._waiting.remove(waiting)
-                if not future.done():
-                    future.set_result(None)
 
 
 def fresh_signing_secret() -> str:

@@ -109,6 +109,9 @@ METHODS: Final[Mapping[str, type[Parameters]]] = {
     "setMessageReaction": SetReaction,
 }
 
+TOLD: Final = frozenset({"message", "edited_message", "channel_post", "edited_channel_post", "message_reaction"})
+"""Kinds of update that are about one message of one chat."""
+
 
 @dataclasses.dataclass(slots=True)
 class Post:

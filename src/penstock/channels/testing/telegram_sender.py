@@ -6,6 +6,7 @@ secret word in a header and nothing signed. What is not answered 2xx is sent aga
 
 import asyncio
 import dataclasses
+import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -146,7 +147,7 @@ class TelegramSender:
         update_id = self.platform.next_update_id()
         # Telegram writes what is not ASCII as escapes.
         body = json.dumps({"update_id": update_id, **kind}).encode("ascii")
-        return await self.post(body, forgery, event_id=str(update_id), message_id=message_id)
+        return await self.post(body, forgery, event_id=_event_id(update_id, body, kind), message_id=message_id)
 
     async def post(
         self, body: bytes, forgery: Forgery = _HONEST, *, event_id: str = "", message_id: str = ""
@@ -231,6 +232,14 @@ class TelegramSender:
 
     def _now(self) -> int:
         return int(self.clock.now().timestamp())
+
+
+def _event_id(update_id: int, body: bytes, kind: Mapping[str, Mapping[str, Any]]) -> str:
+    """What Penstock knows it by: the update, and what that is about, or what it says where nobody can tell."""
+    (about,) = kind.values()
+    if kind.keys() & telegram_platform.TOLD:
+        return f"{update_id}/{about['chat']['id']}/{about['message_id']}"
+    return f"{update_id}/{hashlib.sha256(body).hexdigest()[:16]}"
 
 
 def _plain(emoji: str) -> str:

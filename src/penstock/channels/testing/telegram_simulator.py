@@ -10,12 +10,11 @@ numbers on the wire, as on Telegram.
         await simulator.until(lambda: len(simulator.heard("garden")) == 1)
 """
 
-import asyncio
 import dataclasses
 import os
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -24,7 +23,7 @@ import msgspec
 from penstock.base import clock as clocks
 from penstock.base import settings
 from penstock.channels import ports
-from penstock.channels.testing import simulator, telegram_platform, telegram_sender, webhook_server
+from penstock.channels.testing import simulator, steering, telegram_platform, telegram_sender, webhook_server
 
 Forgery = telegram_sender.Forgery
 
@@ -63,10 +62,9 @@ class Call:
     method: str
     parameters: telegram_platform.Parameters
     done: bool
-    heard: simulator.Heard | None = None
 
 
-class TelegramSimulator(telegram_sender.TelegramSender):
+class TelegramSimulator(telegram_sender.TelegramSender, steering.Steering[Behaviour]):
     """Telegram as one bot sees it; implements `simulator.Simulator`.
 
     `words` and `tokens` are the account's secrets, newest first, made up unless given; a token in `revoked` is
@@ -91,14 +89,11 @@ class TelegramSimulator(telegram_sender.TelegramSender):
             clock=clock or clocks.SystemClock(),
             patience_s=patience_s,
         )
+        self._steer(self._respond, Behaviour())
         self.tokens = list(tokens) or [fresh_token()]
         self.revoked = set[str]()
         self.faults: list[str] = []
         self.calls: list[Call] = []
-        self._behaviours: list[Behaviour] = []
-        self._uses: dict[int, int] = {}
-        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
-        self._server = webhook_server.WebhookServer(self._respond)
 
     @property
     def config(self) -> Mapping[str, str]:
@@ -119,29 +114,7 @@ class TelegramSimulator(telegram_sender.TelegramSender):
 
     def heard(self, conversation: str) -> Sequence[simulator.Heard]:
         """What Penstock said and did in a chat, in order. Telegram recognises no resend: it is said twice."""
-        number = self.platform.chat(conversation).id
-        return [call.heard for call in self.calls if call.heard is not None and call.parameters.chat_id == number]
-
-    def behave(self, *behaviours: Behaviour) -> None:
-        """Answer like this from now on, the first that fits a call first; nothing: well."""
-        self._behaviours, self._uses = list(behaviours), {}
-
-    async def refuse_connections(self) -> None:
-        """Be down: cut every connection and refuse new ones, until `accept_connections`."""
-        await self._server.stop()
-
-    async def accept_connections(self) -> None:
-        """Be up again, under the same address."""
-        await self._server.start()
-
-    async def until(self, condition: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
-        """Wait until a condition, looked at after every request that arrives, holds. Raises TimeoutError."""
-        if condition():
-            return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((condition, future))
-        async with asyncio.timeout(timeout_s):
-            await future
+        return self._heard_in(self.platform.chat(conversation).id)
 
     async def __aenter__(self) -> Self:
         """Listen on a free port of loopback."""
@@ -160,12 +133,7 @@ class TelegramSimulator(telegram_sender.TelegramSender):
             reply = self._answer(request)
         except telegram_platform.Refused as refused:
             reply = _refusal(refused.status, refused.words, refused.parameters)
-        for waiting in list(self._waiting):
-            condition, future = waiting
-            if future.done() or condition():
-                self._waiting.remove(waiting)
-                if not future.done():
-                    future.set_result(None)
+        self._wake()
         return reply
 
     def _answer(self, request: webhook_server.Request) -> webhook_server.Reply:
@@ -187,7 +155,8 @@ class TelegramSimulator(telegram_sender.TelegramSender):
         return self._act(method, parameters)
 
     def _act(self, method: str, parameters: telegram_platform.Parameters) -> webhook_server.Reply:
-        behaviour = self._next_behaviour(parameters.chat_id)
+        chat = parameters.chat_id
+        behaviour = self._next_behaviour(lambda one: not one.chat or self.platform.chat(one.chat).id == chat)
         before = self._reaction(parameters)
         result: Any = None
         try:
@@ -196,7 +165,9 @@ class TelegramSimulator(telegram_sender.TelegramSender):
         finally:
             at_s = time.perf_counter()
             heard = None if result is None else _heard(at_s, parameters, result, before)
-            self.calls.append(Call(at_s, method, parameters, heard is not None, heard))
+            self.calls.append(Call(at_s, method, parameters, heard is not None))
+            if heard is not None:
+                self._note(chat, heard)
         told = {"retry_after": behaviour.retry_after_s} if behaviour.retry_after_s else {}
         if behaviour.status == 200:
             reply = _reply(200, {"ok": True, "result": result})
@@ -210,15 +181,6 @@ class TelegramSimulator(telegram_sender.TelegramSender):
             return ""
         post = self.platform.chat(str(parameters.chat_id)).posts.get(parameters.message_id)
         return "".join(post.reactions) if post else ""
-
-    def _next_behaviour(self, chat_id: int | str) -> Behaviour:
-        for index, one in enumerate(self._behaviours):
-            uses = self._uses.get(index, 0)
-            fits = not one.chat or self.platform.chat(one.chat).id == chat_id
-            if fits and (not one.times or uses < one.times):
-                self._uses[index] = uses + 1
-                return one
-        return Behaviour()
 
     def _faulty(self, status: int, words: str, fault: str) -> webhook_server.Reply:
         self.faults.append(fault)

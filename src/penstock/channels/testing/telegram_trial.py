@@ -25,9 +25,7 @@ TOKENS: Final = (
 """Its live tokens, newest first."""
 
 _NOTHING_SIGNED: Final = "Telegram signs nothing: a request carries a secret word, whatever its body"
-_NO_TIME: Final = (
-    "Telegram's requests carry no time that is vouched for: a repetition is told by its update_id, however late"
-)
+_NO_TIME: Final = "Telegram's requests carry no time that is vouched for: a repetition is told by its ids, however late"
 EXCUSED: Final = {
     "refuses_tampered_body": _NOTHING_SIGNED,
     "refuses_stale": _NO_TIME,
@@ -125,18 +123,19 @@ def requests() -> trial.Requests:
 
 def _good() -> dict[str, trial.Good]:
     """Updates and the messages in them."""
-    said, answered, edited, attached = (_expected(number) for number in (10, 11, 12, 17))
+    said, answered = _expected("10/-42/7"), _expected("11/-42/8")
+    edited, attached = _expected("12/-42/7"), _expected("17/-42/10")
     said.message_id, said.text = "7", "hello, Grüße, 你好 👋🏽"
     answered.message_id, answered.text, answered.relation.reply.message_id = "8", "yes", "7"
     edited.text, edited.relation.edit.message_id = "hello again", "7"
-    reaction, removed, pinned = (_expected(number) for number in (13, 14, 15))
+    reaction, removed, pinned = (_expected(known) for known in ("13/-42/7", "14/-42/7", "15/-42/9"))
     reaction.relation.reaction.message_id, reaction.relation.reaction.name = "7", "👍"
     removed.relation.reaction_removed.message_id, removed.relation.reaction_removed.name = "7", "👍"
     pinned.relation.pin.message_id = "7"
     attached.message_id, attached.text = "10", "the plan"
     attached.attachments.add(id="BQACplan", name="plan.pdf", media_type="application/pdf", size_bytes=7)
     attached.attributes["content"] = "document"
-    gone, put = _expected("16.0"), _expected("16.1")
+    gone, put = _expected("16/-42/7.0"), _expected("16/-42/7.1")
     gone.relation.reaction_removed.message_id, gone.relation.reaction_removed.name = "7", "👍"
     put.relation.reaction.message_id, put.relation.reaction.name = "7", "🔥"
     file = {"file_id": "BQACplan", "file_name": "plan.pdf", "mime_type": "application/pdf", "file_size": 7}
@@ -169,8 +168,8 @@ def _reacted(old: Sequence[str], new: Sequence[str]) -> dict[str, Any]:
     return {"chat": _GROUP, "message_id": 7, "user": _ANN, "date": _TIME, **changed}
 
 
-def _expected(event_id: int | str) -> message_pb2.Message:
-    message = message_pb2.Message(event_id=str(event_id), conversation="-42", attributes={"chat_type": "group"})
+def _expected(event_id: str) -> message_pb2.Message:
+    message = message_pb2.Message(event_id=event_id, conversation="-42", attributes={"chat_type": "group"})
     message.sender.id, message.sender.display_name = "101", "Ann Reuß"
     message.sender.kind = message_pb2.SENDER_KIND_PERSON
     message.sent_at.seconds = _TIME

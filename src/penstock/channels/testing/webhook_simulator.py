@@ -14,7 +14,7 @@ It shares no code with the adapter: both are written from the public specificati
 import asyncio
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -23,7 +23,14 @@ import msgspec
 from penstock.base import clock as clocks
 from penstock.base import ids, settings
 from penstock.channels import ports
-from penstock.channels.testing import simulator, webhook_platform, webhook_sender, webhook_server, webhook_signature
+from penstock.channels.testing import (
+    simulator,
+    steering,
+    webhook_platform,
+    webhook_sender,
+    webhook_server,
+    webhook_signature,
+)
 
 Posted = webhook_sender.Posted
 Forgery = webhook_sender.Forgery
@@ -61,7 +68,7 @@ class Behaviour:
         return 200 <= self.status < 300 if self.taken is None else self.taken
 
 
-class WebhookSimulator(webhook_sender.WebhookSender):
+class WebhookSimulator(webhook_sender.WebhookSender, steering.Steering[Behaviour]):
     """The platform: what Penstock posts to `url` is checked, recorded and acted on; people here talk to Penstock.
 
     It is a `simulator.Simulator`. `secrets` are the account's (`whsec_...`), newest first, made up unless given.
@@ -84,12 +91,9 @@ class WebhookSimulator(webhook_sender.WebhookSender):
         super().__init__(
             list(secrets) or [webhook_sender.fresh_secret()], platform=platform, clock=clock, patience_s=patience_s
         )
+        self._steer(self._respond, Behaviour())
         self.faults: list[str] = []
-        self._behaviours: list[Behaviour] = []
-        self._uses: dict[int, int] = {}
-        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._expecting: dict[str, list[tuple[int, asyncio.Future[None]]]] = {}
-        self._server = webhook_server.WebhookServer(self._respond)
 
     @property
     def url(self) -> str:
@@ -130,15 +134,6 @@ class WebhookSimulator(webhook_sender.WebhookSender):
         """What people in a conversation see now."""
         return self.platform.conversation(name)
 
-    def behave(self, *behaviours: Behaviour) -> None:
-        """Answer like this from now on, the first that fits a request first; nothing: well."""
-        self._behaviours = list(behaviours)
-        self._uses = {}
-
-    async def refuse_connections(self) -> None:
-        """Be down: cut every connection and refuse new ones, until `accept_connections`."""
-        await self._server.stop()
-
     async def hang_up(self) -> None:
         """Cut every connection that is open now, as a platform does with idle ones."""
         await self._server.hang_up()
@@ -147,19 +142,6 @@ class WebhookSimulator(webhook_sender.WebhookSender):
     def connections(self) -> int:
         """How many connections were ever accepted."""
         return self._server.connections
-
-    async def accept_connections(self) -> None:
-        """Be up again, under the same URL."""
-        await self._server.start()
-
-    async def until(self, condition: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
-        """Wait until a condition, looked at after every request that arrives, holds. Raises TimeoutError."""
-        if condition():
-            return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((condition, future))
-        async with asyncio.timeout(timeout_s):
-            await future
 
     async def arrived(self, conversation: str, count: int, *, timeout_s: float = 10.0) -> list[Arrival]:
         """Wait until `count` sound requests of one conversation are there: cheap however many wait at once.
@@ -216,7 +198,7 @@ class WebhookSimulator(webhook_sender.WebhookSender):
         return webhook_signature.faults(request.headers, request.body, self._keys, now_s)
 
     def _act(self, webhook_id: str, kind: str, command: webhook_platform.Command) -> webhook_server.Reply:
-        behaviour = self._next_behaviour(command.conversation)
+        behaviour = self._next_behaviour(lambda one: one.conversation in ("", command.conversation))
         duplicate = self.platform.is_taken(webhook_id)
         message_id = self.platform.take(webhook_id, kind, command) if behaviour.takes else ""
         status = 404 if message_id is None else behaviour.status
@@ -233,15 +215,6 @@ class WebhookSimulator(webhook_sender.WebhookSender):
         return webhook_server.Reply(
             status, headers, msgspec.json.encode(answer), delay_s=behaviour.delay_s, cut=behaviour.cut
         )
-
-    def _next_behaviour(self, conversation: str) -> Behaviour:
-        for index, behaviour in enumerate(self._behaviours):
-            if behaviour.conversation in ("", conversation):
-                uses = self._uses.get(index, 0)
-                if not behaviour.times or uses < behaviour.times:
-                    self._uses[index] = uses + 1
-                    return behaviour
-        return _WELL
 
     def _refuse(self, status: int, fault: str) -> webhook_server.Reply:
         self.faults.append(fault)
@@ -261,20 +234,7 @@ class WebhookSimulator(webhook_sender.WebhookSender):
                 else:
                     self._expecting.setdefault(conversation, []).append((expected, future))
 
-    def _wake(self) -> None:
-        if not self._waiting:
-            return
-        for waiting in list(self._waiting):
-            condition, future = waiting
-            if future.done() or condition():
-                self._waiting.remove(waiting)
-                if not future.done():
-                    future.set_result(None)
-
 
 def _heard(arrival: webhook_platform.Arrival) -> simulator.Heard:
     command = arrival.command
     return simulator.Heard(arrival.at_s, _KINDS[arrival.kind], command.text or command.reaction, arrival.message_id)
-
-
-_WELL: Final = Behaviour()

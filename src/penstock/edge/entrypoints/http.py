@@ -88,6 +88,9 @@ class _Exchange:
         refused.labels(problem.status, problem.code).inc()
         if problem.status >= 500 and not isinstance(error, errors.Unavailable):
             _log.error("request failed", request_id=self.id, exc_info=error)
+        else:
+            # Strangers can make as many of these as they like, so nobody reads them unless they ask for it.
+            _log.debug("request refused", request_id=self.id, status=problem.status, code=problem.code)
         if self._begun:
             raise error  # too late for a problem: the server cuts the connection, which the client notices
         body = problem.body(self.id)

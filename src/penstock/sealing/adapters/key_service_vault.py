@@ -5,6 +5,7 @@ JSON with base64 inside. What is sent to be encrypted is the data key and SHA-25
 not a parameter that an older server would silently ignore.
 """
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -56,7 +57,7 @@ class VaultKeyService:
 
     @property
     def id(self) -> str:
-        """`vault:<mount>/<key>`; the server's address is no part of it, because servers move."""
+        """`vault:<mount>/<key>`; the server's address is no part of it, because servers move (`model.KnownKey`)."""
         return f"{ID_PREFIX}{self._mount}/{self._key}"
 
     async def check(self) -> None:
@@ -101,10 +102,12 @@ class VaultKeyService:
     async def _answered(self, operation: str, body: dict[str, str]) -> dict[str, Any]:
         headers = self._access.headers()
         try:
-            response = await self._connected().post(
-                f"{self._base}/v1/{self._mount}/{operation}/{self._key}", json=body, headers=headers
-            )
-        except httpx.HTTPError as error:
+            # The client's own limit is for each piece of an answer: one that trickles in would never end.
+            async with asyncio.timeout(self._timeout_s):
+                response = await self._connected().post(
+                    f"{self._base}/v1/{self._mount}/{operation}/{self._key}", json=body, headers=headers
+                )
+        except (httpx.HTTPError, TimeoutError) as error:
             # The class only: the error's own text may quote the address, and an address may hold a secret.
             raise _away(f"does not answer ({type(error).__name__})") from None
         if response.status_code != 200:

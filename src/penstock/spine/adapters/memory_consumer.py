@@ -5,7 +5,7 @@ import collections
 import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from penstock.base import clock as clocks
@@ -188,6 +188,10 @@ class MemoryDurable:
         """The sequence up to which everything is settled."""
         return min(self._leases, default=self._position + 1) - 1
 
+    def begin_behind(self, sequence: int) -> None:
+        """Hand out what is behind this sequence, whatever the policy says."""
+        self._position = sequence
+
     def release(self, owner: MemorySubscription | None = None) -> None:
         """Take the pin from whoever has it, or from `owner` if that is who."""
         if self._owner is not None and owner in (None, self._owner):
@@ -217,6 +221,12 @@ class MemoryDurable:
         settled = self._leases.pop(sequence, None) is not None
         if settled and self._source.policy.retention == "workqueue":
             self._source.remove(sequence)
+
+    def forget(self, sequences: Iterable[int]) -> None:
+        """These messages are no more: whoever holds one has nothing left to settle."""
+        for sequence in sequences:
+            self._leases.pop(sequence, None)
+        self.wake()
 
     def retry(self, sequence: int, delay_s: float) -> None:
         """Hand it out again after a delay."""

@@ -99,11 +99,12 @@ class MemoryStream:
             self._make_room(0)
         self.expire()
 
-    def remove(self, sequence: int) -> None:
-        """Forget one message; one that is gone already is fine."""
+    def remove(self, sequence: int) -> bool:
+        """Forget one message; False when it is gone already."""
         gone = self.messages.pop(sequence, None)
         if gone is not None:
             self._size_bytes -= gone.size_bytes
+        return gone is not None
 
     def expire(self) -> None:
         """Forget messages past their age and ids past the duplicate window."""

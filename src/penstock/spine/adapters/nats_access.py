@@ -28,6 +28,7 @@ def address(
         tls=_context(chosen),
         tls_first=chosen.tls_first,
         inbox_prefix=chosen.inbox_prefix,
+        api_prefix=chosen.api_prefix,
     )
     return addresses.address(urls, user=user, password=password, name=name, access=access)
 

@@ -18,6 +18,8 @@ from penstock.spine import ports
 STREAM_NOT_FOUND: Final = 10059
 CONSUMER_NOT_FOUND: Final = 10014
 NO_MESSAGE: Final = 10037
+NOT_THERE: Final = (10043, 10057)
+"""A single message that is to be deleted and is not there: it was once, or never."""
 NO_SERVERS: Final = 10005
 WRONG_LAST_SEQUENCE: Final = (10071, 10164)
 
@@ -25,6 +27,7 @@ _REJECTED: Final = {
     STREAM_NOT_FOUND: "no_stream",
     CONSUMER_NOT_FOUND: "no_consumer",
     NO_MESSAGE: "no_message",
+    **dict.fromkeys(NOT_THERE, "no_message"),
     10058: "stream_exists",
     10065: "stream_refused",
     10074: "stream_refused",

@@ -1,7 +1,7 @@
 """Calls of the JetStream API: ask, wait for the server through outages, and read the answer."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
@@ -11,10 +11,10 @@ from penstock.base import errors
 from penstock.spine import ports
 from penstock.spine.adapters import nats_answers, nats_link
 
-API: Final = "$JS.API"
 TRY_S: Final = 3.0
 PAUSE_S: Final = 0.05
 NOBODY: Final = "503"
+ERASED_AT_ONCE: Final = 8
 FOR_THE_CALLER: Final = frozenset({"spine_closed", "stream_full", "storage_full"})
 """What more attempts in the next seconds do not mend."""
 
@@ -32,9 +32,10 @@ class Calls:
     ) -> dict[str, Any]:
         """One idempotent call of the JetStream API. Raises as the answer says, Unavailable when time is over."""
         body = msgspec.json.encode(request) if request else b""
+        where = f"{self.link.address.api_prefix}.{subject}"
 
         async def attempt(try_s: float) -> dict[str, Any]:
-            return nats_answers.result((await self._heard(f"{API}.{subject}", body, try_s)).data)
+            return nats_answers.result((await self._heard(where, body, try_s)).data)
 
         return await self._persist(attempt, timeout_s)
 
@@ -119,6 +120,28 @@ class Calls:
             found += consumers
             if not consumers or len(found) >= page.get("total", 0):
                 return [info for info in found if info["config"].get("durable_name")]
+
+    async def erase(self, stream: str, sequences: Collection[int]) -> int:
+        """Delete messages and overwrite them in the store, a few at once; returns how many were there.
+
+        Each costs the server a write that it waits for. Raises Rejected `no_stream`.
+        """
+        turns = asyncio.Semaphore(ERASED_AT_ONCE)
+
+        async def one(sequence: int) -> bool:
+            async with turns:
+                return await self._erase(stream, sequence)
+
+        return sum(await asyncio.gather(*map(one, sequences)))
+
+    async def _erase(self, stream: str, sequence: int) -> bool:
+        try:
+            await self.api(f"STREAM.MSG.DELETE.{stream}", {"seq": sequence, "no_erase": False})
+        except errors.Rejected as error:
+            if error.code != "no_message":
+                raise
+            return False
+        return True
 
     async def floor(self, stream: str, info: Mapping[str, Any]) -> int:
         """The sequence up to which everything of a durable is settled, from what the server said about it.

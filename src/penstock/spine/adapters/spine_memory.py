@@ -6,7 +6,7 @@ several processes' worth of clients, can be played in one event loop. Time is th
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Generator
 from datetime import datetime
 from typing import Final
 
@@ -90,7 +90,7 @@ class MemoryServer:
         existing.policy = policy
         existing.wake()
 
-    def create_durable(self, policy: consumer.ConsumerPolicy) -> None:
+    def create_durable(self, policy: consumer.ConsumerPolicy, *, since: datetime | None = None) -> None:
         """Make a durable; the same again is fine. Raises Rejected `consumer_exists` or `consumer_refused`."""
         source = self.find_stream(policy.stream)
         if (existing := self.durables.get((policy.stream, policy.name))) is not None:
@@ -100,6 +100,8 @@ class MemoryServer:
         if source.policy.retention == "workqueue":
             self._check_shares_nothing(policy)
         durable = memory_consumer.MemoryDurable(policy, source, self.clock, self.alarm)
+        if since is not None:
+            durable.begin_behind(source.first_since(since) - 1)
         self.durables[policy.stream, policy.name] = durable
 
     def _check_shares_nothing(self, policy: consumer.ConsumerPolicy) -> None:
@@ -209,10 +211,10 @@ class MemorySpine:
         found = self.server.durables.get((stream, name))
         return found.policy if found else None
 
-    async def create_consumer(self, policy: consumer.ConsumerPolicy) -> None:
+    async def create_consumer(self, policy: consumer.ConsumerPolicy, *, since: datetime | None = None) -> None:
         """Make the durable."""
         await self._online()
-        self.server.create_durable(policy)
+        self.server.create_durable(policy, since=since)
 
     async def update_stream(self, policy: stream.StreamPolicy) -> None:
         """Make an existing stream what its policy says."""
@@ -265,6 +267,22 @@ class MemorySpine:
         found = self.server.streams.get(stream)
         stored = found.messages.get(sequence) if found else None
         return memory_consumer.MemoryDelivery(stored, stream=stream) if stored else None
+
+    async def last_of(self, stream: str, pattern: str) -> int:
+        """The sequence of the last message that a pattern lets through."""
+        acceptance.pattern(pattern)
+        await self._online()
+        return max((one.sequence for one in self.server.find_stream(stream).after(0, (pattern,))), default=0)
+
+    async def erase(self, stream: str, sequences: Collection[int]) -> int:
+        """Remove single messages."""
+        await self._online()
+        kept = self.server.find_stream(stream)
+        gone = [sequence for sequence in set(sequences) if kept.remove(sequence)]
+        for (of, _), durable in self.server.durables.items():
+            if of == stream:
+                durable.forget(gone)
+        return len(gone)
 
     async def backlog(self, stream: str, name: str) -> tuple[int, int]:
         """How many messages wait, and how many are un-acked."""

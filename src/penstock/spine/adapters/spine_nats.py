@@ -7,13 +7,13 @@ Publishing, consuming, signals and requests are `plane`; administration, browsin
 import asyncio
 import contextlib
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from datetime import datetime
 from types import CoroutineType
 from typing import Any, Final
 
 from penstock.base import errors, telemetry
-from penstock.spine import consumer, ports, settings, stream
+from penstock.spine import consumer, desk, origin, ports, settings, stream
 from penstock.spine.adapters import (
     acceptance,
     nats_access,
@@ -70,13 +70,7 @@ class NatsSpine:
         Unavailable `nats_unreachable` when `wait_s` is over.
         """
         there = _address(url, user=user, password=password, name=name)
-        plane, control = links.Link(there), nats_link.Link(there)
-        opened = await asyncio.gather(plane.open(wait_s=wait_s), control.open(wait_s=wait_s), return_exceptions=True)
-        failed = [error for error in opened if error is not None]
-        if failed:
-            await asyncio.gather(plane.close(), control.close())
-            raise failed[0]
-        return cls(plane, control, deadline_s=deadline_s)
+        return cls(*await opened(there, wait_s=wait_s), deadline_s=deadline_s)
 
     @classmethod
     def connecting(cls, url: str | Address, *, name: str = "penstock", deadline_s: float = 15.0) -> "NatsSpine":
@@ -117,9 +111,12 @@ class NatsSpine:
     async def _consumer_info(self, stream: str, name: str) -> dict[str, Any]:
         return await self._calls.api(f"CONSUMER.INFO.{stream}.{name}")
 
-    async def create_consumer(self, policy: consumer.ConsumerPolicy) -> None:
+    async def create_consumer(self, policy: consumer.ConsumerPolicy, *, since: datetime | None = None) -> None:
         """Make the durable."""
-        await self._calls.create_consumer(policy.stream, nats_policies.consumer_config(policy))
+        config = nats_policies.consumer_config(policy)
+        if since is not None:
+            config |= {"deliver_policy": "by_start_time", "opt_start_time": since.isoformat()}
+        await self._calls.create_consumer(policy.stream, config)
 
     async def update_stream(self, policy: stream.StreamPolicy) -> None:
         """Make an existing stream what its policy says; what no policy speaks of (placement, tags) stays."""
@@ -180,6 +177,20 @@ class NatsSpine:
             return _nothing(error, "no_stream", "no_message")
         return nats_answers.stored(stream, found["message"])
 
+    async def last_of(self, stream: str, pattern: str) -> int:
+        """The sequence of the last message that a pattern lets through."""
+        acceptance.pattern(pattern)
+        try:
+            found = await self._calls.api(f"STREAM.MSG.GET.{stream}", {"last_by_subj": pattern})
+        except errors.Rejected as error:
+            _nothing(error, "no_message")
+            return 0
+        return int(found["message"]["seq"])
+
+    async def erase(self, stream: str, sequences: Collection[int]) -> int:
+        """Remove single messages, and what they said from the server's files."""
+        return await self._calls.erase(stream, sequences)
+
     async def backlog(self, stream: str, name: str) -> tuple[int, int]:
         """How many messages wait, and how many are un-acked."""
         info = await self._consumer_info(stream, name)
@@ -205,10 +216,23 @@ class NatsSpine:
             await self._restore(policy, seen)
 
         made = consume.Consumption(
-            self._plane, policy, receive, window=window, restore=restore, group=nats_policies.PRIORITY_GROUP
+            self._plane,
+            policy,
+            receive,
+            window=window,
+            backing=consume.Backing(restore, None if self._is_owner else self._keeps),
+            group=nats_policies.PRIORITY_GROUP,
         )
         self._receiving.add(made)
         return made
+
+    @property
+    def _is_owner(self) -> bool:
+        """Whether JetStream is of our own account, so that the data plane reaches its API too."""
+        return self._plane.address.api_prefix == addresses.API_PREFIX
+
+    async def _keeps(self, delivery: ports.Delivery) -> bool:
+        return await origin.Origin(self, delivery.stream).keeps(delivery)
 
     async def _restore(self, policy: consumer.ConsumerPolicy, seen: datetime | None) -> None:
         """Make a durable again that was deleted under us, from when the last message that we saw was stored.
@@ -217,10 +241,7 @@ class NatsSpine:
         """
         if await self.describe_consumer(policy.stream, policy.name) is not None:
             return
-        config = nats_policies.consumer_config(policy)
-        if policy.deliver_new and seen is not None:
-            config |= {"deliver_policy": "by_start_time", "opt_start_time": seen.isoformat()}
-        await self._calls.create_consumer(policy.stream, config)
+        await self.create_consumer(policy, since=seen if policy.deliver_new else None)
         _log.warning("durable made again", consumer=policy.name)
 
     async def browse(self, stream: str, filter: str, *, after: int | None = None) -> AsyncGenerator[ports.Delivery]:
@@ -280,6 +301,28 @@ class NatsSpine:
             with contextlib.suppress(errors.Unavailable):
                 await self._plane.barrier(FLUSH_S)
         await asyncio.gather(self._plane.close(), self._control.close())
+
+
+async def enter(where: Address, who: desk.Who, *, wait_s: float) -> "tuple[NatsSpine, desk.Join | None]":
+    """An app's client, and how it joins: None when its login may do everything and so sees to durables itself.
+
+    Which of the two the login is, the server says. Raises as `NatsSpine.connect`.
+    """
+    from penstock.spine.adapters import nats_guest  # which builds on this module
+
+    spine = await nats_guest.enter(where, who, wait_s=wait_s)
+    return spine, spine.desk.join if isinstance(spine, nats_guest.GuestSpine) else None
+
+
+async def opened(there: Address, *, wait_s: float | None) -> tuple[links.Link, nats_link.Link]:
+    """Both connections of one client, once both stand. Raises as `NatsSpine.connect`."""
+    plane, control = links.Link(there), nats_link.Link(there)
+    tried = await asyncio.gather(plane.open(wait_s=wait_s), control.open(wait_s=wait_s), return_exceptions=True)
+    failed = [error for error in tried if error is not None]
+    if failed:
+        await asyncio.gather(plane.close(), control.close())
+        raise failed[0]
+    return plane, control
 
 
 def _address(where: str | Address, *, user: str = "", password: str = "", name: str) -> Address:

@@ -9,6 +9,7 @@ from penstock.base import errors
 
 PORT: Final = 4222
 INBOX_PREFIX: Final = "_INBOX"
+API_PREFIX: Final = "$JS.API"
 
 
 class Signer(Protocol):
@@ -43,6 +44,7 @@ class Access:
     tls: ssl.SSLContext | None = dataclasses.field(default=None, repr=False)
     tls_first: bool = False
     inbox_prefix: str = INBOX_PREFIX
+    api_prefix: str = API_PREFIX
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Address:
     tls: ssl.SSLContext | None = dataclasses.field(default=None, repr=False)
     tls_first: bool = False
     inbox_prefix: str = INBOX_PREFIX
+    api_prefix: str = API_PREFIX
 
     def __str__(self) -> str:
         return ",".join(self.servers)
@@ -89,6 +92,7 @@ def address(
         access.tls or (ssl.create_default_context() if secure else None),
         access.tls_first,
         access.inbox_prefix,
+        access.api_prefix,
     )
 
 

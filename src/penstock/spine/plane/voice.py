@@ -8,7 +8,7 @@ it was. Then so is everything before it, and they are said; else they never are,
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final
 
@@ -20,17 +20,21 @@ ASKED_S: Final = 2.0
 SAME_S: Final = 0.001
 """Two messages of one place are further apart; the two ways of writing one time are not."""
 
+Keeps = Callable[[Delivery], Awaitable[bool]]
+"""Whether a stream still has a message in its place. Raises Unavailable while nobody can say."""
+
 _log = telemetry.logger("spine.plane")
 
 
 class Voice:
     """Speaks for the deliveries that one connection brought; a `delivery.Holder`.
 
-    `done` is called when a delivery needs no room any more.
+    `done` is called when a delivery needs no room any more; `keeps` is asked instead of the server, by who may not.
     """
 
-    def __init__(self, link: Link, name: str, done: Callable[[], None]) -> None:
+    def __init__(self, link: Link, name: str, done: Callable[[], None], *, keeps: Keeps | None = None) -> None:
         self._link, self._name, self._done = link, name, done
+        self._is_there = keeps or self._ask_server
         self._latest: Delivery | None = None
         self._waiting: list[tuple[str, bytes]] | None = None
         self._proven_to: int | None = None
@@ -96,7 +100,7 @@ class Voice:
                 self._proven(latest.sequence if latest is not None and same else 0)
             return
 
-    async def _is_there(self, delivery: Delivery) -> bool:
+    async def _ask_server(self, delivery: Delivery) -> bool:
         """Whether the message is still at its place in the stream."""
         body = json.dumps({"seq": delivery.sequence}).encode()
         answer = await self._link.call(f"$JS.API.STREAM.MSG.GET.{delivery.stream}", body, ASKED_S)

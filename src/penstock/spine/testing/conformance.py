@@ -7,6 +7,7 @@ from penstock.spine.testing.administering import Administering
 from penstock.spine.testing.bench import Bench
 from penstock.spine.testing.browsing import Browsing
 from penstock.spine.testing.consuming import Consuming
+from penstock.spine.testing.erasing import Erasing
 from penstock.spine.testing.inspecting import Inspecting
 from penstock.spine.testing.key_values import KeyValues
 from penstock.spine.testing.outages import Outages
@@ -17,7 +18,7 @@ from penstock.spine.testing.signalling import Signalling
 
 
 class SpineConformance(
-    Publishing, Consuming, Sharing, Owning, Browsing, Administering, Inspecting, Signalling, KeyValues, Outages
+    Publishing, Consuming, Sharing, Owning, Browsing, Administering, Inspecting, Erasing, Signalling, KeyValues, Outages
 ):
     """Every promise of `spine.ports.Spine` as a test. A subclass provides the fixture `bench`, fresh for each test."""
 

@@ -132,6 +132,17 @@ class Inspecting:
         assert await spine.message(STREAM.name, 3) is None
         assert await spine.message("NOWHERE", 1) is None
 
+    async def test_the_last_message_of_a_pattern_is_found_by_its_number(self, bench: Bench) -> None:
+        spine, _ = await bench.letters(None)
+        assert await spine.last_of(STREAM.name, "tenant.*.letters.mine") == 0
+        await write(spine, range(1, 4), topic="mine")
+        await write(spine, range(4, 6), topic="theirs")
+        assert await spine.last_of(STREAM.name, "tenant.*.letters.mine") == 3
+        assert await spine.last_of(STREAM.name, "tenant.acme.letters.*") == 5
+        assert await spine.last_of(STREAM.name, "tenant.>") == 5
+        assert await spine.last_of(STREAM.name, "tenant.globex.>") == 0
+        assert (await rejection(spine.last_of("NOWHERE", "tenant.>"))).code == "no_stream"
+
     async def test_a_message_that_was_forgotten_is_not_found(self, bench: Bench) -> None:
         spine = await bench.connect()
         work = stream.StreamPolicy("WORK", ("tenant.*.work.>",), "jobs", retention="workqueue")

@@ -17,6 +17,7 @@ RECORDED = Path(__file__).parents[1] / "recorded" / "slack"
 COMMAND = (RECORDED / "slash_command.txt").read_bytes()
 ACTION = (RECORDED / "block_actions.json").read_bytes()
 TOKEN = b"oneLongVerificationTok3n"
+ANSWERS_AT = b"hooks.slack.com"
 
 
 def read(body, content_type="application/x-www-form-urlencoded"):
@@ -34,16 +35,28 @@ def test_a_slash_command_is_kept():
     assert kept.kind == "slash_command"
     fields = json.loads(kept.body)
     assert (fields["command"], fields["text"], fields["user_id"]) == ("/water", "the tulips & roses", "U0ROSE001")
-    assert TOKEN in COMMAND
-    assert TOKEN not in kept.body
+    for power in (TOKEN, ANSWERS_AT):
+        assert power in COMMAND
+        assert power not in kept.body
 
 
 def test_a_pressed_button_is_kept():
     (kept,) = read(payload(ACTION)).unknown
     assert kept.kind == "interaction.block_actions"
     assert json.loads(kept.body)["actions"][0]["value"] == "again"
-    assert TOKEN in ACTION
-    assert TOKEN not in kept.body
+    for power in (TOKEN, ANSWERS_AT):
+        assert power in ACTION
+        assert power not in kept.body
+
+
+def test_a_dialogs_urls_and_a_workflows_token_are_not_kept():
+    urls = [{"block_id": "b", "action_id": "a", "channel_id": "C0GREENHS", "response_url": "https://hooks.slack.com/x"}]
+    (kept,) = read(payload({"type": "view_submission", "response_urls": urls, "bot_access_token": "xwfp-1"})).unknown
+    assert json.loads(kept.body) == {"type": "view_submission"}
+    event = {"type": "from_the_future", "bot_access_token": "xwfp-1", "words": "stay"}
+    body = json.dumps({"type": "event_callback", "event_id": "Ev1", "team_id": "T1", "event": event}).encode()
+    (kept,) = read(body, "application/json").unknown
+    assert json.loads(kept.body) == {"type": "from_the_future", "words": "stay"}
 
 
 def test_each_form_has_an_id_of_its_own_that_stays():
@@ -109,5 +122,5 @@ def test_no_bytes_do_anything_but_be_kept_or_refused(raw):
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"hello", b'{"a": 1}', b"\xff", b'{"a":' * 9])
-def test_what_has_no_token_stays_as_it_is(body):
-    assert slack_forms.without_token(body) == body
+def test_what_gives_no_power_stays_as_it_is(body):
+    assert slack_forms.powerless(body) == body

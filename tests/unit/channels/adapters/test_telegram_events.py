@@ -52,15 +52,15 @@ def sender(message):
 @pytest.mark.parametrize(
     ("name", "event_id", "conversation", "message_id", "who", "text"),
     [
-        ("message", "10001", "5000000101", "11", ANN, "hello, Grüße, 你好 👋🏽 /start"),
-        ("message_reply", "10002", "-4200", "32", BEN, "yes"),
-        ("message_from_bot", "10003", "-4200", "33", ("900", "Weather", BOT), "It will rain at four."),
-        ("message_anonymous_admin", "10004", "-1001600000001", "34", BUILDERS, "Please be quiet."),
-        ("message_automatic_forward", "10005", "-1001600000001", "35", CHANNEL, "The yard is open."),
-        ("message_ephemeral", "10009", "-1001600000001", "", ANN, "Only for you."),
-        ("channel_post", "10010", "-1001600000003", "8", CHANNEL, "The yard is open."),
-        ("photo", "10020", "5000000101", "61", ANN, "The saw"),
-        ("sticker", "10024", "5000000101", "65", ANN, ""),
+        ("message", "10001/5000000101/11", "5000000101", "11", ANN, "hello, Grüße, 你好 👋🏽 /start"),
+        ("message_reply", "10002/-4200/32", "-4200", "32", BEN, "yes"),
+        ("message_from_bot", "10003/-4200/33", "-4200", "33", ("900", "Weather", BOT), "It will rain at four."),
+        ("message_anonymous_admin", "10004/-1001600000001/34", "-1001600000001", "34", BUILDERS, "Please be quiet."),
+        ("message_automatic_forward", "10005/-1001600000001/35", "-1001600000001", "35", CHANNEL, "The yard is open."),
+        ("message_ephemeral", "10009/-1001600000001/0", "-1001600000001", "", ANN, "Only for you."),
+        ("channel_post", "10010/-1001600000003/8", "-1001600000003", "8", CHANNEL, "The yard is open."),
+        ("photo", "10020/5000000101/61", "5000000101", "61", ANN, "The saw"),
+        ("sticker", "10024/5000000101/65", "5000000101", "65", ANN, ""),
     ],
 )
 def test_what_is_said(name, event_id, conversation, message_id, who, text):
@@ -140,7 +140,7 @@ def test_what_only_telegram_knows_is_an_attribute(name, attributes):
 
 def test_reactions_that_change_together_are_events_of_their_own():
     messages = reading("reactions_changed").messages
-    assert [message.event_id for message in messages] == ["10042.0", "10042.1", "10042.2"]
+    assert [message.event_id for message in messages] == ["10042/-4200/31.0", "10042/-4200/31.1", "10042/-4200/31.2"]
     gone, heart, picture = (message.relation for message in messages)
     assert (gone.reaction_removed.message_id, gone.reaction_removed.name) == ("31", "👍")
     assert (heart.reaction.message_id, heart.reaction.name) == ("31", "❤")
@@ -148,10 +148,39 @@ def test_reactions_that_change_together_are_events_of_their_own():
     assert {sender(message) for message in messages} == {ANN}
 
 
+@pytest.mark.parametrize("name", ["message", "reactions_changed", "unknown_kind", "message_of_unknown_content"])
+def test_an_update_of_the_same_number_about_something_else_is_another_event(name):
+    body = (RECORDED / f"{name}.json").read_bytes()
+    about = json.loads(body)
+    (kind,) = about.keys() - {"update_id"}
+    elsewhere = {**about, kind: {**about[kind], "chat": {"id": 5000000777}, "call_id": 5000000777}}
+    later = {**about, kind: {**about[kind], "message_id": 4_000_000, "call_id": 4_000_000}}
+    assert event_ids(body)
+    assert not event_ids(body) & event_ids(json.dumps(elsewhere).encode())
+    assert not event_ids(body) & event_ids(json.dumps(later).encode())
+
+
+def test_an_update_that_comes_again_in_other_words_is_the_same_event():
+    body = (RECORDED / "message.json").read_bytes()
+    again = json.loads(body)
+    again["message"]["text"] = "what nobody said"
+    assert event_ids(json.dumps(again, indent=2).encode()) == event_ids(body)
+
+
+def event_ids(body):
+    """The ids of all that an update holds."""
+    found = read(body)
+    return {one.event_id for one in (*found.messages, *found.unknown)}
+
+
 def test_one_reaction_has_the_id_of_its_update():
     put, gone = only("reaction"), only("reaction_removed")
-    assert (put.event_id, put.relation.reaction.name, put.relation.reaction.message_id) == ("10040", "👍", "31")
-    assert (gone.event_id, gone.relation.reaction_removed.name) == ("10041", "👍")
+    assert (put.event_id, put.relation.reaction.name, put.relation.reaction.message_id) == (
+        "10040/-4200/31",
+        "👍",
+        "31",
+    )
+    assert (gone.event_id, gone.relation.reaction_removed.name) == ("10041/-4200/31", "👍")
     anonymous = only("reaction_anonymous")
     assert (sender(anonymous), anonymous.relation.reaction.name) == (BUILDERS, "paid")
 
@@ -181,7 +210,10 @@ def test_what_is_of_no_interest_is_named(name, ignored):
 
 @pytest.mark.parametrize(
     ("name", "event_id", "kind"),
-    [("unknown_kind", "10070", "hologram_call"), ("message_of_unknown_content", "10031", "message.hologram")],
+    [
+        ("unknown_kind", "10070/83fb21223d3d08f0", "hologram_call"),
+        ("message_of_unknown_content", "10031/5000000101/72", "message.hologram"),
+    ],
 )
 def test_what_nobody_has_heard_of_is_kept_as_it_came(name, event_id, kind):
     found = reading(name)

@@ -1,5 +1,6 @@
 """What the adapter sends, and what it makes of every answer: none of it shows a token, a key or the server's words."""
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -94,6 +95,21 @@ async def test_what_goes_wrong_on_the_way_is_told_by_its_name_only():
     with pytest.raises(errors.Unavailable) as raised:
         await service(handle).wrap(SECRET, PLACE)
     assert raised.value.detail == "the key service does not answer (ConnectError)"
+
+
+async def test_an_answer_that_trickles_in_ends_with_the_time_that_one_call_may_take():
+    """The client counts the time between two pieces of an answer: here each is punctual, and the last one never."""
+
+    class Trickle(httpx.AsyncByteStream):
+        async def __aiter__(self):
+            while True:
+                await asyncio.sleep(0)
+                yield b" "
+
+    async with asyncio.timeout(50):
+        with pytest.raises(errors.Unavailable) as raised:
+            await service(lambda _: httpx.Response(200, stream=Trickle()), timeout_s=0.1).wrap(SECRET, PLACE)
+    assert raised.value.code == "key_service_away"
 
 
 @pytest.mark.parametrize(
