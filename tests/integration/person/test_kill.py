@@ -49,16 +49,15 @@ async def killer(stage):
 
 @pytest.mark.timeout(180)
 async def test_wherever_it_is_killed_the_next_one_ends_it(stage, killer):
-    people, senders = stage.people(), {place: f"U-killed-{number}" for number, place in enumerate(PLACES)}
-    for number, (place, sender) in enumerate(senders.items()):
-        await talk(stage, sender=sender, words=f"{WORDS} {place}", prefix=f"p{number}")
-        await unknown(stage, "acme", f"u{number}", f'{{"who": "{sender}", "what": "{WORDS} {place}"}}'.encode())
-    await stage.at_rest(commands=4 * len(PLACES), quarantined=len(PLACES))
-    for place, sender in senders.items():
+    people = stage.people()
+    for number, place in enumerate(PLACES):
+        sender, words = f"U-{number}-x", f"{WORDS} {place}"
+        await talk(stage, sender=sender, words=words, prefix=f"p{number}")
+        await unknown(stage, "acme", f"u{number}", f'{{"who": "{sender}", "what": "{words}"}}'.encode())
+        await stage.at_rest(commands=4 * (number + 1), quarantined=1)
         assert await killer(place, sender) == -signal.SIGKILL, place
         listed = {one.person: one.finished_at for one in await people.listed("acme")}
         person = await people.person("acme", stage.accounts["acme"].id, sender)
         assert listed[person.pseudonym] is None
-        report = await people.erase(person)
-        assert (report.complete, await stage.everywhere(sender)) == (True, []), place
-    assert await stage.everywhere(WORDS) == []
+        assert (await people.erase(person)).complete
+        assert (await stage.everywhere(words), await stage.everywhere(sender)) == ([], [])

@@ -2,11 +2,12 @@
 
 import asyncio
 
+import psycopg
 import pytest
 
 from penstock.base import errors, settings
 from penstock.database import migrations, pool, roles, testing
-from penstock.sealing import model, sealer, store
+from penstock.sealing import model, rekey, rekey_store, sealer, store
 
 LOGIN = roles.Login("penstock_test", settings.Secret("a word"))
 SCHEMA = migrations.RoomSchema("sealing", migrations.from_folder("penstock.sealing"))
@@ -48,6 +49,45 @@ async def test_another_key_is_refused_at_the_start(database):
         await sealer.Sealer(store.KeyStore(database), model.KeyRing(model.KeyEncryptionKey(b"n" * 32))).verify()
     assert raised.value.code == "sealing_key_wrong"
     assert RING.current.id in raised.value.detail
+
+
+async def test_a_database_of_the_first_release_keeps_its_keys_and_lets_nobody_name_another(fresh_postgres):
+    """Two key-encryption keys were in use there: the oldest one counts as adopted, and both still open."""
+    first = migrations.RoomSchema("sealing", SCHEMA.migrations[:1])
+    await migrations.migrate(fresh_postgres.url(), [first], login=LOGIN)
+    newer = model.KeyEncryptionKey(b"n" * 32)
+    made = {"acme": await model.new_key(RING.current, "acme", "secret", 1)}
+    made["globex"] = await model.new_key(newer, "globex", "secret", 1)
+    async with await psycopg.AsyncConnection.connect(fresh_postgres.url(), autocommit=True) as admin:
+        for key in made.values():
+            await admin.execute("insert into sealing.key_encryption_key (id) values (%s)", (key.kek_id,))
+            await admin.execute(
+                "insert into sealing.data_key (tenant, purpose, generation, kek_id, wrapped) "
+                "values (%s, %s, 1, %s, %s)",
+                (key.tenant, key.purpose, key.kek_id, key.wrapped),
+            )
+    await migrations.migrate(fresh_postgres.url(), [SCHEMA], login=LOGIN)
+    database = pool.Database(fresh_postgres.url(user=LOGIN.name, password=LOGIN.password.reveal()), application="test")
+    process = sealer.Sealer(store.KeyStore(database), model.KeyRing(newer, (RING.current,)))
+    await process.verify()
+    await process.check()
+    for tenant in made:
+        sealed = await process.seal(tenant, "secret", "row", b"hush")
+        assert await process.open(tenant, "secret", "row", sealed) == b"hush"
+    await store.KeyStore(database).adopt("deadbeef", b"nobody's")
+    known = await store.KeyStore(database).known()
+    assert [(key.id, key.proof) for key in known] == [(RING.current.id, None), (newer.id, None)]
+    await database.close()
+
+
+async def test_keys_that_were_replaced_before_anything_was_sealed_leave_no_room_for_a_strangers(database):
+    """An operator may be the first to name a key: then nobody else adopts one."""
+    held = await rekey_store.connected(database)
+    await rekey.Rekey(held, RING, []).run(data_keys=False)
+    held.close()
+    await store.KeyStore(database).adopt("deadbeef", b"nobody's")
+    assert [key.id for key in await store.KeyStore(database).known()] == [RING.current.id]
+    await sealer.Sealer(store.KeyStore(database), RING).check()
 
 
 async def test_no_tenant_finds_anothers_key_and_no_plain_key_is_stored(database):
