@@ -109,6 +109,7 @@ def _asked(channel: str, command: outbound_pb2.SendCommand) -> tuple[str, endpoi
         ("cliq", "CT_1/#room", "/base/channelsbyname/room/message?bot_unique_name=bot"),
         ("webhook", "../room", "/base"),
     ],
+    ids=["slack", "telegram", "cliq", "webhook"],  # an address may hold a token, made anew in each process
 )
 def test_what_is_in_order_is_asked_for(channel: str, conversation: str, path: str) -> None:
     command = outbound_pb2.SendCommand(command_id="1", conversation=conversation, text="hello")
