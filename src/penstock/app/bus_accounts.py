@@ -66,7 +66,7 @@ def with_variables(who: Wanted) -> str:
 
 
 def write(found: configuration.Configuration, who: Wanted, into: Path, url: str) -> Written:
-    """Write the block with passwords, and the login of each account, into a folder that only we may read.
+    """Write the block with passwords, and the login of each account, into a folder, readable by us only.
 
     Passwords derive from a secret in the data folder: the same accounts have the same ones every time. Raises Rejected
     for a folder that cannot be used, or a URL that names no server.
@@ -74,8 +74,8 @@ def write(found: configuration.Configuration, who: Wanted, into: Path, url: str)
     known = logins.Logins(folder.prepare(found.servers.data_folder, build=penstock.__version__))
     where = dataclasses.replace(given.nats_endpoint(url), user="", password="")
     with files.explained(into):
+        # One that is there may be anybody's, /tmp even: it stays as open as it is, and no file in it is.
         into.mkdir(mode=0o700, parents=True, exist_ok=True)
-        into.chmod(0o700)
         text = accounts.render(who.owner, who.accounts, lambda login: accounts.quoted(known.password(login).reveal()))
         files.write_private(into / CONFIGURATION, text)
         for tenant in who.apps:

@@ -241,7 +241,7 @@ class Speaker:
             if wait_s:
                 chosen = Chosen(tenant, account=words.account, direction="receipts")
                 await stack.enter_async_context(listening(self._spine, chosen, lambda _: heard.set()))
-            published = await self._spine.publish(route.OUTBOUND.encode(contexts.start(owner), command))
+            published = await self._spine.publish(_outgoing(owner, command))
             said = Said(command.command_id, published.duplicate or known is not None, "accepted")
             return await self._followed(owner, said, published.sequence, heard, wait_s) if wait_s else said
 
@@ -282,6 +282,17 @@ class Speaker:
         chosen = quarantine.Filter(stream=stream.MESSAGES_OUTBOUND.name, redriven=False)
         rows = await self._joined.quarantine.list(tenant, chosen)
         return next((row for row in rows if row.sequence == sequence), None)
+
+
+def _outgoing(tenant: ids.TenantId, command: outbound_pb2.SendCommand) -> ports.Outgoing:
+    """A command whose id somebody chose, under a message id that nobody guesses.
+
+    The stream drops a second message of one id, whoever sent the first: another tenant's app might have. Commands of
+    one id are one by their row, not by this.
+    """
+    outgoing = route.OUTBOUND.encode(contexts.start(tenant), command)
+    message_id = f"{tenant}:{ids.derive_id('said', tenant, command.account, command.command_id)}"
+    return dataclasses.replace(outgoing, headers={**outgoing.headers, contexts.MESSAGE_ID: message_id})
 
 
 def _worded(tenant: ids.TenantId, channel: str, words: Words) -> outbound_pb2.SendCommand:

@@ -40,6 +40,7 @@ class EmbeddedNats:
         self._folder, self._settings = folder, settings
         self._station = Station(Place(folder, NAME, (signal.SIGTERM,)), settings)
         self._reloading = asyncio.Lock()
+        self._taken = ""
 
     @property
     def station(self) -> Station:
@@ -88,15 +89,17 @@ class EmbeddedNats:
     async def admit(self, accounts: str) -> bool:
         """Replace who may log in (an `accounts` block that has our own login) and have the server read it.
 
-        False when the file says so already. Connections stay, and what is on its way arrives. Raises Unavailable
+        False when it has read that already. Connections stay, and what is on its way arrives. Raises Unavailable
         `not_reloaded` when the server does not take it; it goes on with what it had.
         """
+        # That the file says so is not enough: who wrote it may have been killed before this server read it.
         async with self._reloading:
             before = ""
             with contextlib.suppress(OSError, ValueError):
                 before = self.accounts_file.read_text(encoding="utf-8")
-            if before == accounts:
+            if before == accounts == self._taken:
                 return False
+            self._taken = ""
             self._write_accounts(accounts)
             try:
                 for _ in range(RELOADS):
@@ -106,6 +109,7 @@ class EmbeddedNats:
                 if before:
                     self._write_accounts(before)
                 raise
+            self._taken = accounts
             return True
 
     def _write_accounts(self, accounts: str) -> None:

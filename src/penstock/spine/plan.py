@@ -100,6 +100,9 @@ def _of_stream(wanted: stream.StreamPolicy, found: Found) -> Iterator[Step]:
     if have.retention != wanted.retention:
         why = "a stream's retention cannot be changed: let its consumers finish, then delete the stream"
         yield step("retention", Verdict.REFUSED, why)
+    if not set(have.heeds) <= set(wanted.heeds):
+        why = "a header of one tenant's app could steer what is everybody's: switch it off where it was switched on"
+        yield step("heeds", Verdict.REFUSED, why)
     if have.max_age_s != wanted.max_age_s:
         messages = _too_old(found) if _less(wanted.max_age_s, have.max_age_s) else 0
         share = _share(messages, found.state)

@@ -13,7 +13,7 @@ from typing import Final
 from penstock.base import context as contexts
 from penstock.base import errors, ids, tasks, telemetry
 from penstock.messages.v1 import desk_pb2, quarantine_pb2
-from penstock.spine import consumer, desk, ports, provision, route, stream, subject, suspects
+from penstock.spine import consumer, desk, origin, ports, provision, route, stream, subject, suspects
 
 PATTERNS: Final = ("penstock.join.*", "penstock.desk.*.*.ask")
 QUEUE: Final = "porter"
@@ -23,7 +23,11 @@ APPS: Final = 64
 """Apps that one tenant may have."""
 AT_ONCE: Final = 8
 WAITING: Final = 256
+WAITING_BYTES: Final = 16 << 20
+"""Of all questions that wait: one that sets a message aside is as large as a message."""
 VALUE_BYTES: Final = 64
+LATEST_US: Final = 1 << 53
+"""Microseconds after 1970 that a date can say."""
 
 _log = telemetry.logger("spine.porter")
 
@@ -43,6 +47,7 @@ class Porter:
         self._spine = spine
         self._tasks = tasks.Tasks()
         self._asking: collections.Counter[str] = collections.Counter()
+        self._asking_bytes: collections.Counter[str] = collections.Counter()
         self._turns: dict[str, asyncio.Semaphore] = {}
         self._listening: list[ports.Subscription] = []
         self._bucket: ports.KeyValue | None = None
@@ -75,10 +80,11 @@ class Porter:
     async def _hear(self, signal: ports.Signal) -> None:
         """Take a question in; answering it holds up nobody else's."""
         tenant = signal.subject.split(".")[2]
-        if self._asking[tenant] >= WAITING:
+        if self._asking[tenant] >= WAITING or self._asking_bytes[tenant] >= WAITING_BYTES:
             asked.labels("busy").inc()
             return  # not even a word: whoever asks too much learns it by silence
         self._asking[tenant] += 1
+        self._asking_bytes[tenant] += _size_bytes(signal)
         self._tasks.once("porter answers", self._answer(tenant, signal))
 
     async def _answer(self, tenant: str, signal: ports.Signal) -> None:
@@ -92,8 +98,9 @@ class Porter:
             _log.info("an answer did not leave", tenant=tenant, code=error.code)
         finally:
             self._asking[tenant] -= 1
+            self._asking_bytes[tenant] -= _size_bytes(signal)
             if not self._asking[tenant]:
-                del self._asking[tenant]
+                del self._asking[tenant], self._asking_bytes[tenant]
                 self._turns.pop(tenant, None)
 
     async def _replied(self, signal: ports.Signal) -> desk_pb2.DeskReply:
@@ -127,7 +134,7 @@ class Porter:
         if which == "place":
             return await self._place(tenant, question.place)
         if which == "suspect":
-            return await self._suspect(policy.name, question.suspect)
+            return await self._suspect(tenant, policy, question.suspect)
         if which == "release":
             await self._spine.release(policy.stream, _own(policy, question.release.durable))
             return desk_pb2.DeskReply(found=True)
@@ -182,19 +189,34 @@ class Porter:
         )
         return desk_pb2.DeskReply(found=True, floor=floor, waiting=waiting, held=held)
 
-    async def _suspect(self, name: str, entry: desk_pb2.SuspectEntry) -> desk_pb2.DeskReply:
-        if not entry.key.startswith(f"{name}.") or len(entry.value) > VALUE_BYTES:
+    async def _suspect(
+        self, tenant: ids.TenantId, policy: consumer.ConsumerPolicy, entry: desk_pb2.SuspectEntry
+    ) -> desk_pb2.DeskReply:
+        """A key for each message at most: the bucket is everybody's, and a server's memory grows with its keys."""
+        place = suspects.place_of(entry.key)
+        if place is None or place[:2] != (policy.name, policy.stream) or len(entry.value) > VALUE_BYTES:
             raise errors.Rejected("not_yours", "an app writes down its own suspects only", status=403)
         if self._bucket is None:
             raise errors.Unavailable("starting", "the core has just begun", after_s=0.2)
         if entry.act == desk_pb2.SUSPECT_ACT_WRITE:
+            await self._require_message(tenant, place)
             await self._bucket.put(entry.key, entry.value)
             return desk_pb2.DeskReply(found=True, value=entry.value)
-        if entry.act == desk_pb2.SUSPECT_ACT_DELETE:
-            await self._bucket.delete(entry.key)
-            return desk_pb2.DeskReply(found=False)
         found = await self._bucket.get(entry.key)
+        if entry.act == desk_pb2.SUSPECT_ACT_DELETE:
+            if found is not None:  # what says that a key is gone takes room as well
+                await self._bucket.delete(entry.key)
+            return desk_pb2.DeskReply(found=False)
         return desk_pb2.DeskReply(found=found is not None, value=(found.value if found else None) or b"")
+
+    async def _require_message(self, tenant: ids.TenantId, place: suspects.Place) -> None:
+        """Raise Unavailable `message_gone` unless that very message of the tenant is in its place."""
+        found = await self._spine.message(place.stream, place.sequence)
+        if found is not None and subject.tenant_of(found.subject) == tenant:
+            stored_at = desk.moment(place.stored_us * 1000) if place.stored_us <= LATEST_US else None
+            if stored_at is not None and abs(found.at - stored_at) < origin.EXACT:
+                return
+        raise errors.Unavailable("message_gone", "the stream has no such message of this tenant", after_s=1.0)
 
     async def _set_aside(
         self,
@@ -208,9 +230,16 @@ class Porter:
             raise errors.Rejected("not_yours", "an app sets aside what it took itself", status=403)
         if not stream.covers(policy.filter, record.subject):
             raise errors.Rejected("not_yours", "an app sets aside messages of its tenant", status=403)
+        for word in record.subject.split("."):
+            ids.token(word, "subject")  # it is published under again one day, by the core
         context = contexts.of_message(tenant, signal.headers)
         await self._spine.publish(route.QUARANTINED.encode(context, record))
         return desk_pb2.DeskReply(found=True)
+
+
+def _size_bytes(signal: ports.Signal) -> int:
+    """Headers are as large as whoever asks makes them."""
+    return len(signal.body) + sum(len(name) + len(value) for name, value in signal.headers.items())
 
 
 def _since(joining: desk_pb2.Joining) -> datetime.datetime | None:

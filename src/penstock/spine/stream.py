@@ -16,6 +16,7 @@ class StreamPolicy:
     `retention` is "limits" or "workqueue"; `discard` "old" or "new" (refuse when full); ages and windows in seconds.
     `outsiders`: other systems may read it, so the second header names are written. `filled_by` names the streams whose
     handlers publish into this one, and would again: what it loses is made again by sending them what they had.
+    `heeds`: what the server does because a header of a message says so; a header may be an app's (see `differences`).
     """
 
     name: str
@@ -29,6 +30,7 @@ class StreamPolicy:
     replicas: int = 1
     outsiders: bool = True
     filled_by: tuple[str, ...] = ()
+    heeds: tuple[str, ...] = ()
 
 
 MESSAGES_INBOUND: Final = StreamPolicy(
@@ -75,13 +77,18 @@ class Difference:
 
 
 def differences(policy: StreamPolicy, found: StreamPolicy) -> Iterator[Difference]:
-    """Every field in which `found` is less than `policy` asks or something else altogether."""
+    """Every field in which `found` is less than `policy` asks or something else altogether.
+
+    To heed more is no extra: one tenant's roll-up would purge what all others wait for, its schedule publish as them.
+    """
     for wanted in policy.subjects:
         if not any(covers(pattern, wanted) for pattern in found.subjects):
             yield Difference(policy.name, "subjects", wanted, " ".join(found.subjects) or "none")
     for field in ("retention", "discard"):
         if getattr(policy, field) != getattr(found, field):
             yield Difference(policy.name, field, str(getattr(policy, field)), str(getattr(found, field)))
+    if not set(found.heeds) <= set(policy.heeds):
+        yield Difference(policy.name, "heeds", " ".join(policy.heeds) or "none", " ".join(found.heeds))
     for field in ("max_age_s", "max_bytes", "duplicate_window_s", "replicas"):
         least, have = getattr(policy, field), getattr(found, field)
         if field.startswith("max_"):  # of a limit, nothing and less means that there is none

@@ -10,8 +10,9 @@ aside (`kills_process`). What merely waited in a process that died leaves no ent
 import asyncio
 import collections
 import contextlib
+import re
 from collections.abc import AsyncGenerator
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from penstock.base import errors, telemetry
 from penstock.spine import ports
@@ -25,6 +26,8 @@ IN_COMPANY: Final = 0
 """What is written down for a run beside others; for the n-th run alone it is n."""
 
 CLEAR_TIMEOUT_S: Final = 2.0
+
+_KEY: Final = re.compile(r"([A-Za-z0-9_-]{1,128})\.([A-Z_]{1,32})\.([1-9][0-9]{0,17})\.([1-9][0-9]{0,17})")
 
 _log = telemetry.logger("spine.suspects")
 
@@ -151,6 +154,21 @@ class Suspects:
         except (errors.PenstockError, TimeoutError) as error:
             self._ended.add(key)
             _log.info("a suspect's entry stays", key=key, error=f"{error}")
+
+
+class Place(NamedTuple):
+    """What a key says: whose suspect, and which message, stored how many microseconds after 1970."""
+
+    consumer: str
+    stream: str
+    sequence: int
+    stored_us: int
+
+
+def place_of(key: str) -> Place | None:
+    """What a key says; None for what `Suspects` never writes."""
+    match = _KEY.fullmatch(key)
+    return Place(match[1], match[2], int(match[3]), int(match[4])) if match else None
 
 
 def _key(consumer: str, delivery: ports.Delivery) -> str:

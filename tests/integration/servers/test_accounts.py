@@ -67,3 +67,16 @@ async def test_without_our_own_login_the_file_is_made_anew():
         assert await server.start() == endpoint
         assert await let_in(endpoint, endpoint.user, endpoint.password)
         assert not await let_in(endpoint, "one")
+
+
+async def test_what_was_written_and_never_read_is_read():
+    """As when `up` was killed in between: the server lives on, and the next `up` finds the file as it wants it."""
+    async with testing.held_nats() as held:
+        server, endpoint = held.server, held.endpoint
+        assert isinstance(server, nats.EmbeddedNats)
+        await server.admit(block(endpoint, "one"))
+        server.accounts_file.write_text(block(endpoint, "one", "two"))
+        assert not await let_in(endpoint, "two")
+        assert await server.admit(block(endpoint, "one", "two"))
+        assert await let_in(endpoint, "two")
+        assert not await server.admit(block(endpoint, "one", "two"))

@@ -10,7 +10,7 @@ from penstock.base import errors
 from penstock.messages.v1 import message_pb2, outbound_pb2
 from penstock.servers import testing
 from penstock.spine import access, consumer, ports, provision, route, settings, stream, suspects, worker
-from penstock.spine.adapters import nats_guest, spine_nats
+from penstock.spine.adapters import nats_guest, nats_policies, spine_nats
 from tests.integration.spine.walls_stage import ACME, APP, GLOBEX, answering, until, walled, walls_of
 
 
@@ -316,3 +316,14 @@ async def test_a_role_apart_waits_for_the_streams_of_the_owner():
             await provision.streams(spine)
         await provision.streams(bus.core)
         assert await provision.streams(spine) == []
+
+
+async def test_streams_that_heed_headers_are_not_run_on():
+    """As somebody may have made them: one tenant's roll-up would purge what all others wait for."""
+    async with testing.held_nats() as held, walls_of(held, ACME) as bus:
+        config = nats_policies.stream_config(stream.MESSAGES_OUTBOUND)
+        steered = {**config, **dict.fromkeys(nats_policies.HEEDED, True)}
+        del steered["allow_msg_counter"]  # which no server lets stand beside the others
+        await bus.core._calls.api(f"STREAM.CREATE.{config['name']}", steered)
+        with pytest.raises(errors.Rejected, match=r"heeds is allow_rollup_hdrs allow_msg_ttl .*stream_differs"):
+            await provision.streams(bus.core)

@@ -151,3 +151,21 @@ async def test_words_that_were_given_up_are_not_waited_for(sequence, state):
     if state == "quarantined":
         assert found.code == "broken"
         assert "penstock quarantine show id-1" in found.detail
+
+
+def test_another_tenants_app_cannot_take_the_id_of_what_is_said():
+    """A stream drops a second message of one id, whoever sent the first; ids that people choose can be guessed."""
+    made = [
+        messages._outgoing(ids.TenantId("acme"), messages._worded(ids.TenantId("acme"), "webhook", words))
+        for words in (
+            messages.Words("acc-1", "room", "Hi", id="order-1"),
+            messages.Words("acc-1", "room", "Hi", id="order-1"),
+            messages.Words("acc-2", "room", "Hi", id="order-1"),
+            messages.Words("acc-1", "room", "Hi", id="order-2"),
+        )
+    ]
+    found = [outgoing.headers[contexts.MESSAGE_ID] for outgoing in made]
+    assert found[0] == found[1]
+    assert len(set(found)) == 3
+    assert all(each.startswith("acme:") and "order" not in each for each in found)
+    assert route.OUTBOUND.decode(made[0].headers, made[0].body).command_id == "order-1"

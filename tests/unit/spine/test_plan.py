@@ -163,6 +163,15 @@ def test_what_loses_needs_permission_and_what_is_refused_never_gets_it() -> None
     assert ([s.field for s in may], [s.field for s in left]) == (["max_age_s", "max_bytes"], ["retention"])
 
 
+def test_what_headers_steer_is_for_whoever_switched_it_on() -> None:
+    told = plan.steps(
+        plan.Wanted((POLICY,)), {POLICY.name: plan.Found(dataclasses.replace(POLICY, heeds=("allow_msg_ttl",)), STATE)}
+    )
+    assert [(step.field, step.found, step.wanted, step.verdict) for step in told] == [
+        ("heeds", "allow_msg_ttl", "none", plan.Verdict.REFUSED)
+    ]
+
+
 limits = st.sampled_from([-1, 0, 400, 500, 1000])
 policies = st.builds(
     stream.StreamPolicy,

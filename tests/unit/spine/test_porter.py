@@ -95,8 +95,13 @@ async def test_a_place_is_told_to_its_tenant_only(spine, acme):
         await acme.place("RECEIPTS", 1)
 
 
+async def key_of(spine, sequence: int) -> str:
+    return suspects._key(POLICY.name, await spine.message(POLICY.stream, sequence))
+
+
 async def test_suspects_are_kept_under_the_apps_own_name(spine, acme):
-    bucket, key = desk.SuspectBucket(acme), f"{POLICY.name}.MESSAGES_INBOUND.1.1"
+    await say(spine, ACME)
+    bucket, key = desk.SuspectBucket(acme), await key_of(spine, 1)
     assert await bucket.get(key) is None
     await bucket.put(key, b"1")
     entry = await bucket.get(key)
@@ -115,6 +120,26 @@ async def test_suspects_are_kept_under_the_apps_own_name(spine, acme):
             await refused
     with pytest.raises(errors.Rejected, match="not_permitted"):
         bucket.watch()
+
+
+async def test_an_app_has_no_more_suspects_than_its_tenant_has_messages(spine, acme):
+    """The bucket is everybody's: who writes under any key that it likes fills the server."""
+    await say(spine, GLOBEX)
+    await say(spine, ACME)
+    foreign, own = [await key_of(spine, sequence) for sequence in (1, 2)]
+    bucket, stem = desk.SuspectBucket(acme), f"{POLICY.name}.{POLICY.stream}"
+    await bucket.put(own, b"0")
+    for elsewhere in (foreign, f"{own}9", f"{stem}.2.1", f"{stem}.3.1", f"{stem}.2.{10**17}"):
+        with pytest.raises(errors.Unavailable, match="message_gone"):
+            await bucket.put(elsewhere, b"0")
+    for odd in (f"{POLICY.name}.x", f"{POLICY.name}.RECEIPTS.1.1", own.replace(".2.", ".02."), f"{own}.1", f"{own}\n"):
+        with pytest.raises(errors.Rejected, match="not_yours"):
+            await bucket.put(odd, b"0")
+    for number in range(1, 4):
+        await bucket.delete(f"{stem}.{number}.1")
+    state = await spine.stream_state(f"KV_{suspects.BUCKET}")
+    assert state is None or state.messages == 1
+    assert await (await spine.key_value(suspects.BUCKET)).keys() == [own]
 
 
 async def test_how_far_a_durable_is_and_letting_go_of_it(spine, acme):
@@ -186,6 +211,9 @@ async def test_what_an_app_sets_aside_is_its_own(spine, acme):
     ):
         with pytest.raises(errors.Rejected, match="not_yours"):
             await acme.quarantine(record(**changes), {})
+    for end in (">", "*", "a b", "", "x\r\nPUB y 0\r\n"):
+        with pytest.raises(errors.Rejected, match="bad_token"):
+            await acme.quarantine(record(subject=f"tenant.acme.messages.in.p00.{end}"), {})
     with pytest.raises(errors.Rejected, match="tenant_mismatch"):
         await acme.quarantine(record(), {"tenant-id": "globex"})
 
@@ -200,8 +228,9 @@ async def test_a_tenant_has_only_so_many_apps(spine, core, monkeypatch):
     await desk.Desk(spine, desk.Who(GLOBEX, "app-2")).join()
 
 
-async def test_who_asks_without_end_keeps_nobody_else_waiting(spine, core, monkeypatch):
-    monkeypatch.setattr(porter, "WAITING", 4)
+@pytest.mark.parametrize(("limit", "most"), [("WAITING", 4), ("WAITING_BYTES", 1)])
+async def test_who_asks_without_end_keeps_nobody_else_waiting(spine, core, monkeypatch, limit, most):
+    monkeypatch.setattr(porter, limit, most)
     knock = desk_pb2.DeskRequest(knock=desk_pb2.Knock()).SerializeToString()
     begun = asyncio.Event()
 
@@ -217,6 +246,7 @@ async def test_who_asks_without_end_keeps_nobody_else_waiting(spine, core, monke
     await begun.wait()
     answer = await spine.request(ports.Signal("penstock.desk.globex.echo.ask", {}, knock), timeout_s=5)
     assert desk_pb2.DeskReply.FromString(answer.body).found
+    assert core._asking == {"acme": most}
 
 
 @given(st.binary(max_size=200), st.sampled_from(["penstock.join.acme", "penstock.desk.acme.echo.ask"]))

@@ -54,6 +54,7 @@ def test_a_stream_does_not_differ_from_itself() -> None:
         ("replicas", 0, "S.replicas is 0, wanted at least 1"),
         ("max_age_s", 99.0, "S.max_age_s is 99, wanted at least 100"),
         ("max_bytes", 999, "S.max_bytes is 999, wanted at least 1000"),
+        ("heeds", ("allow_rollup_hdrs",), "S.heeds is allow_rollup_hdrs, wanted none"),
         ("duplicate_window_s", 0.0, "S.duplicate_window_s is 0, wanted at least 10"),
     ],
 )

@@ -10,6 +10,9 @@ NANOSECONDS: Final = 1_000_000_000
 PRIORITY_GROUP: Final = "owner"
 """The one priority group of a durable that has one owner at a time."""
 
+HEEDED: Final = ("allow_rollup_hdrs", "allow_msg_ttl", "allow_msg_counter", "allow_msg_schedules", "allow_atomic")
+"""What lets the headers of a message steer the server."""
+
 _DEFAULTS: Final = consumer.ConsumerPolicy("defaults", "-", ">")
 
 
@@ -41,6 +44,7 @@ def stream_policy(config: Mapping[str, Any]) -> stream.StreamPolicy:
         discard=config.get("discard", "old"),
         duplicate_window_s=seconds(config.get("duplicate_window", 0)),
         replicas=config.get("num_replicas", 1),
+        heeds=tuple(name for name in HEEDED if config.get(name)),
     )
 
 

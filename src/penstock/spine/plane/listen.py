@@ -67,7 +67,7 @@ class Listener:
                 _log.warning("listener is too slow", pattern=self._pattern)
             return
         self._waiting.append(message)
-        self._waiting_bytes += len(message.body)
+        self._waiting_bytes += len(message.block) + len(message.body)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run(), name=f"listener {self._pattern}")
 
@@ -75,7 +75,7 @@ class Listener:
         """Take what waits, one after the other, until nothing does."""
         while self._waiting:
             message = self._waiting.popleft()
-            self._waiting_bytes -= len(message.body)
+            self._waiting_bytes -= len(message.block) + len(message.body)
             try:
                 await self._receive(signal_of(message))
             except (Exception, asyncio.CancelledError) as error:

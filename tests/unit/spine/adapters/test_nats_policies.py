@@ -60,6 +60,8 @@ def test_every_policy_of_the_tables_survives() -> None:
 def test_what_others_made_is_described_too() -> None:
     bare = nats_policies.stream_policy({"name": "theirs", "subjects": None})
     assert (bare.subjects, bare.max_bytes, bare.max_age_s) == ((), -1, 0.0)
+    steered = {"name": "theirs", "allow_rollup_hdrs": True, "allow_msg_schedules": True, "allow_direct": True}
+    assert nats_policies.stream_policy(steered).heeds == ("allow_rollup_hdrs", "allow_msg_schedules")
     several = {"name": "theirs", "filter_subjects": ["a", "b"], "max_ack_pending": -1, "ack_wait": 1}
     assert nats_policies.consumer_policy("S", several).filter == "a b"
 

@@ -66,6 +66,19 @@ async def test_what_waits_is_bounded_by_count_and_by_bytes(monkeypatch: pytest.M
     await listener.close()
 
 
+async def test_headers_take_room_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listen, "WAITING_LIMIT_BYTES", 100)
+    link, slow = FakeLink(), Slow()
+    listener = listen.Listener(link, "a", slow, "")
+    for body in (b"1", b"2", b"3"):
+        link.hear(Message("a", "", b"NATS/1.0\r\nx: " + b"x" * 50 + b"\r\n\r\n", body))
+    slow.go.set()
+    await until(lambda: slow.heard == [b"1", b"2"])
+    link.say(b"4")
+    await until(lambda: slow.heard == [b"1", b"2", b"4"])
+    await listener.close()
+
+
 async def test_a_cancellation_of_its_own_does_not_end_it() -> None:
     link, heard = FakeLink(), list[bytes]()
 
