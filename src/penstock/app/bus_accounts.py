@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Final
 
 import penstock
-from penstock.app import configuration, house, logins
+from penstock.app import configuration, house, logins, streams
 from penstock.base import errors, ids
 from penstock.servers import endpoints, files, folder, given
-from penstock.spine import access, accounts
+from penstock.spine import access, accounts, porter, stream
 
 CONFIGURATION: Final = "accounts.conf"
 
@@ -41,6 +41,7 @@ async def wanted(
 ) -> Wanted:
     """The tenants named, else all of the installation that runs; apps are `TENANT/APP`.
 
+    To those come the apps of these tenants that have joined: leaving one out would cut it off at the next reload.
     Raises Rejected `bad_app`, Unavailable `not_running`.
     """
     if not tenants:
@@ -57,7 +58,20 @@ async def wanted(
                 field="app",
             )
         chosen[ids.tenant_id(tenant)].add(ids.slug(name, "app"))
+    for tenant, names in (await _joined(found)).items():
+        if tenant in chosen:
+            chosen[tenant] |= names
     return Wanted({tenant: frozenset(names) for tenant, names in chosen.items()}, owner)
+
+
+async def _joined(found: configuration.Configuration) -> dict[ids.TenantId, set[str]]:
+    """The apps that have durables on the bus; none where there is no bus yet."""
+    try:
+        async with streams.connected(found) as spine:
+            states = await spine.consumer_states(stream.MESSAGES_INBOUND.name)
+    except errors.Unavailable:
+        return {}
+    return porter.apps_of([state.policy.name for state in states])
 
 
 def with_variables(who: Wanted) -> str:

@@ -14,6 +14,7 @@ from penstock.app import apps, examples
 from penstock.base import errors, ids
 from penstock.sdk import connection
 from penstock.servers import ports, probe, testing
+from penstock.spine import consumer, provision
 from penstock.spine.adapters import spine_nats
 from tests.integration.app import installation
 
@@ -31,6 +32,14 @@ def login(data: Path, tenant: str) -> dict[str, str]:
     path = data / "run" / "apps" / f"{tenant}.json"
     until(path.is_file)
     return json.loads(path.read_text())
+
+
+async def join(url: str, owner: dict[str, str], tenant: str, app: str) -> None:
+    spine = await spine_nats.NatsSpine.connect(url, user=owner["nats_user"], password=owner["nats_password"], wait_s=10)
+    try:
+        await provision.durable(spine, consumer.of_app(ids.tenant_id(tenant), app))
+    finally:
+        await spine.close()
 
 
 async def what_it_may(known: dict[str, str]) -> bytes:
@@ -144,6 +153,9 @@ def test_walls_on_a_server_of_ones_own():
                     assert installed.call("tenant", "create", tenant).code == 0
                 assert login(installed.data, "acme")["nats_user"] == "apps-acme"
                 assert not (installed.data / "run" / "apps" / "globex.json").exists(), "nobody said to share our login"
+                asyncio.run(join(url, core, "acme", "late"))
+                again = installation.run({**environ, "PENSTOCK_NATS_URL": ours}, "nats", "accounts", "-t", "acme")
+                assert "app_acme_late_r7" in again.out, "an app that has joined would be cut off by the next reload"
                 assert json.loads((walls / "apps" / "acme.json").read_text()) == login(installed.data, "acme")
             shared = {**environ, "PENSTOCK_NATS_URL": ours, "PENSTOCK_SERVERS__SHARE_NATS_LOGIN": "true"}
             with installation.up(shared) as installed:
