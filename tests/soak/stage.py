@@ -198,7 +198,7 @@ async def app(stage: Stage, cast: Cast, number: int) -> AsyncGenerator[None]:
     python, *_ = installations.penstock(environ)
     program = (python, str(cast.app))
     async with _kept(stage, _named("app", number), lambda: installations.Command(environ, program=program)):
-        await _answers(f"http://127.0.0.1:{port}/health")
+        await _answers(f"http://127.0.0.1:{port}/ready")
         yield
 
 
