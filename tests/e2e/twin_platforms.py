@@ -86,6 +86,6 @@ PLATFORMS: Mapping[str, Platform] = {
 def copy_of(platform: simulator.Simulator, webhook_url: str) -> Any:
     """The same platform, with the same secrets, posting elsewhere."""
     made: Any = copy.copy(platform)
-    made.patience_s = made._patience_s = 0.0
+    made.patience_s = 0.0
     made.connect(webhook_url)
     return made

@@ -11,7 +11,8 @@ from penstock.base import settings
 from penstock.channels import ports, wiring
 from penstock.channels.service import inbound
 from penstock.channels.testing import cliq_sender, cliq_simulator
-from penstock.messages.v1 import message_pb2, outbound_pb2
+from penstock.messages.v1 import outbound_pb2
+from tests.integration.channels import refusals
 from tests.integration.channels.test_room import handle, receipts
 from tests.unit.channels import fakes
 
@@ -34,14 +35,6 @@ async def talking(
         assert simulator.faults == []
 
 
-async def inbox(house: Any) -> list[message_pb2.Message]:
-    return [message_pb2.Message.FromString(bytes(row[2])) for row in await house.outbox("MESSAGES_INBOUND")]
-
-
-def count(code: str, label: str = "cliq") -> float:
-    return inbound.refused.labels(label, code)._value.get()
-
-
 def command(account: ports.Account, number: str, text: str = "hi", **fields: Any) -> outbound_pb2.SendCommand:
     return fakes.command(number, text, channel="cliq", account=account.id, app="echo", **fields)
 
@@ -60,7 +53,7 @@ async def test_a_conversation_comes_in_each_event_once(house: Any, shipped: wiri
         again = [await simulator.repeat(one) for one in posted]
         garden = simulator.platform.chat("garden")
     assert {one.status for one in posted + again} == {200}
-    found = await inbox(house)
+    found = await refusals.inbox(house)
     assert [one.event_id for one in found if one.message_id] == [one.event_id for one in posted if one.message_id]
     kinds = [one.relation.WhichOneof("kind") for one in found]
     assert kinds == [None, "reply", None, "edit", None, "deletion"]
@@ -76,7 +69,7 @@ async def test_a_mention_where_the_bot_listens_comes_in_once(house: Any, shipped
     async with talking(shipped, address) as (simulator, _):
         posted = await simulator.mention("garden", "are they watered?")
     assert [one.status for one in posted] == [200, 200]
-    (found,) = await inbox(house)
+    (found,) = await refusals.inbox(house)
     assert found.text == "@Garden Bot are they watered?"
     assert inbound.duplicates.labels("cliq", "changed")._value.get() == changed
 
@@ -85,7 +78,7 @@ async def test_one_person_is_answered_alone(house: Any, shipped: wiring.Channels
     async with talking(shipped, address) as (simulator, account):
         assert (await simulator.say("@ann", "hello")).status == 200
         assert (await simulator.say("@bob", "hello")).status == 200
-        ann, bob = await inbox(house)
+        ann, bob = await refusals.inbox(house)
         assert "organization_id" not in ann.attributes
         await handle(shipped, command(account, "c1", "hi Ann", conversation=ann.conversation))
         edit = command(account, "c2", "hello Ann", conversation=ann.conversation, target_command_id="c1")
@@ -119,10 +112,9 @@ async def test_what_is_not_signed_as_it_should_be_is_401_and_leaves_nothing(
 ):
     async with talking(shipped, address) as (simulator, _):
         for forgery, code in FORGERIES:
-            before = count(code)
-            assert (await simulator.say("garden", "x", forgery=forgery)).status == 401, code
-            assert count(code) == before + 1, code
-    assert await inbox(house) == []
+            with refusals.counted("cliq", code):
+                assert (await simulator.say("garden", "x", forgery=forgery)).status == 401, code
+    assert await refusals.inbox(house) == []
 
 
 @pytest.mark.parametrize("encoding", ["hex", "base64"])
@@ -131,20 +123,14 @@ async def test_a_replay_is_taken_and_collapses(house: Any, shipped: wiring.Chann
         simulator.encoding = encoding
         said = await simulator.say("garden", "x")
         assert [(await simulator.repeat(said)).status for _ in range(3)] == [200, 200, 200]
-    assert len(await inbox(house)) == 1
+    assert len(await refusals.inbox(house)) == 1
 
 
 FAULTS = [
-    (b"", "application/json", 400, "bad_json"),
-    (b'{"handler": {"type": "message_ha', "application/json", 400, "bad_json"),
-    (b'{"handler": "\xff\xfe"}', "application/json", 400, "bad_text"),
-    (b'{"handler": {"type": "welcome_handler"}, "params": {}, "x": "\\u0000"}', "application/json", 400, "bad_text"),
+    *refusals.unreadable(b'{"handler": {"type": "welcome_handler"}, "params": {}'),
     (b'{"handler": {"type": "message_handler"}, "params": {"message": 5}}', "application/json", 400, "bad_event"),
     (b'{"handler": {"type": "message_handler"}}', "application/json", 400, "bad_event"),
-    (b'{"handler": {"type": "x"}, "params": ' + b"[" * 999 + b"]" * 999 + b"}", "application/json", 400, "too_deep"),
-    (b'{"handler": {"type": "x"}, "params": {}}', "text/plain", 415, "wrong_content_type"),
     (b"handler=x&params=y", "application/x-www-form-urlencoded", 415, "wrong_content_type"),
-    (b'{"pad": "' + b"x" * 10_000 + b'"}', "application/json", 413, "body_too_large"),
 ]
 
 
@@ -153,11 +139,9 @@ async def test_a_signed_body_that_breaks_a_rule_is_refused_and_counted(
 ):
     async with talking(shipped, address) as (simulator, _):
         for body, content_type, status, code in FAULTS:
-            label = "unread" if code == "body_too_large" else "cliq"
-            before = count(code, label)
-            assert await simulator.deliver(body, forgery=Forgery(content_type=content_type)) == status, code
-            assert count(code, label) == before + 1, code
-    assert await inbox(house) == []
+            with refusals.counted("cliq", code):
+                assert await simulator.deliver(body, forgery=Forgery(content_type=content_type)) == status, code
+    assert await refusals.inbox(house) == []
 
 
 async def test_another_account_a_disabled_one_and_a_retired_secret_get_their_status(
@@ -179,7 +163,7 @@ async def test_another_account_a_disabled_one_and_a_retired_secret_get_their_sta
         assert (await simulator.say("garden", "x")).status == 404
         simulator.connect(f"http://{address}/webhooks/webhook/{account.id}")
         assert (await simulator.say("garden", "x")).status == 404
-    assert [one.text for one in await inbox(house)] == ["old", "new"]
+    assert [one.text for one in await refusals.inbox(house)] == ["old", "new"]
 
 
 async def test_what_nobody_here_has_heard_of_is_kept_once_and_the_rest_named(
@@ -191,7 +175,7 @@ async def test_what_nobody_here_has_heard_of_is_kept_once_and_the_rest_named(
         again = await simulator.repeat(strange)
         welcome = await simulator.post_event("welcome_handler", {"newuser": True})
     assert (strange.status, again.status, welcome.status) == (200, 200, 200)
-    assert await inbox(house) == []
+    assert await refusals.inbox(house) == []
     ((kind, body),) = await house.rows("select kind, body from channels.unknown_event")
     assert (kind, json.loads(bytes(body))["params"]) == ("dream_handler", {"of": "tulips"})
     assert inbound.unknown_kinds.labels("cliq")._value.get() == before + 1

@@ -4,38 +4,25 @@ import logging
 
 import pytest
 
-from penstock.base import errors, ids, settings
+from penstock.base import errors, settings
 from penstock.channels import ports
 from penstock.channels.adapters import channel_cliq, cliq_answers, token_refusals
 from penstock.channels.testing import cliq_simulator, cliq_trial
-from penstock.messages.v1 import message_pb2, outbound_pb2
+from tests.integration.channels import sending
 
 SECRETS = cliq_trial.SECRETS
 NEW, OLD = cliq_trial.TOKENS
 Behaviour = cliq_simulator.Behaviour
 
-
-@pytest.fixture
-async def channel():
-    adapter = channel_cliq.CliqChannel(timeout_s=2.0)
-    yield adapter
-    await adapter.close()
-
-
-@pytest.fixture
-async def simulator():
-    async with cliq_simulator.CliqSimulator(tokens=[NEW.reveal(), OLD.reveal()]) as running:
-        yield running
-        assert running.faults == []
+channel = sending.channel_fixture(lambda: channel_cliq.CliqChannel(timeout_s=2.0))
+simulator = sending.simulator_fixture(lambda: cliq_simulator.CliqSimulator(tokens=[NEW.reveal(), OLD.reveal()]))
 
 
 def send(channel, simulator, *, tokens=(NEW, OLD), name="garden", text="hello", thread="", **relation):
-    account = ports.Account(ids.TenantId("t"), ids.AccountId("acc"), ids.ChannelName("cliq"), "n", simulator.config)
-    conversation = simulator.platform.chat(name).conversation
-    command = outbound_pb2.SendCommand(command_id=ids.new_id(), conversation=conversation, text=text, thread=thread)
-    if relation:
-        command.relation.CopyFrom(message_pb2.Relation(**relation))
-    return channel.send(account, ports.Credentials(SECRETS, tuple(tokens)), command)
+    credentials, conversation = ports.Credentials(SECRETS, tuple(tokens)), simulator.platform.chat(name).conversation
+    return sending.send(
+        channel, simulator, credentials, conversation=conversation, relation=relation, text=text, thread=thread
+    )
 
 
 def heard(simulator, name="garden"):

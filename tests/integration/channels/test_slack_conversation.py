@@ -12,6 +12,7 @@ from penstock.channels import ports, wiring
 from penstock.channels.service import inbound
 from penstock.channels.testing import slack_delivery, slack_simulator
 from penstock.messages.v1 import message_pb2, outbound_pb2
+from tests.integration.channels import refusals
 from tests.integration.channels.test_room import handle, receipts
 from tests.unit.channels import fakes
 
@@ -36,14 +37,6 @@ async def talking(
         assert simulator.faults == []
 
 
-async def inbox(house: Any) -> list[message_pb2.Message]:
-    return [message_pb2.Message.FromString(bytes(row[2])) for row in await house.outbox("MESSAGES_INBOUND")]
-
-
-def count(code: str, label: str = "slack") -> float:
-    return inbound.refused.labels(label, code)._value.get()
-
-
 async def test_the_request_url_is_verified(shipped: wiring.ChannelsRoom, address: str):
     async with talking(shipped, address) as (simulator, _):
         assert await simulator.verify_url("a-challenge") == (200, b"a-challenge")
@@ -65,7 +58,7 @@ async def test_a_conversation_comes_in_each_event_once(house: Any, shipped: wiri
         ]
         again = [await simulator.repeat(one) for one in posted]
     assert {one.status for one in posted + again} == {200}
-    found = await inbox(house)
+    found = await refusals.inbox(house)
     assert [one.event_id for one in found] == [one.event_id for one in posted]
     kinds = [one.relation.WhichOneof("kind") for one in found]
     assert kinds == [None, "reply", "edit", "reaction", "reaction_removed", "pin", None, "deletion"]
@@ -82,7 +75,7 @@ async def test_a_mention_in_a_channel_that_is_listened_to_comes_in_once(
         posted = await simulator.mention(ROOM, "are they watered?")
         await simulator.unfurl(ROOM, posted[0].message_id)
     assert [one.status for one in posted] == [200, 200]
-    (found,) = await inbox(house)
+    (found,) = await refusals.inbox(house)
     assert found.text == f"<@{found.attributes['bot_user_id']}> are they watered?"
     assert inbound.duplicates.labels("slack", "changed")._value.get() == changed
 
@@ -110,7 +103,7 @@ async def test_what_penstock_does_itself_comes_back_as_a_bots_doing(
         await simulator.told()
         heard = [(one.kind, one.text) for one in simulator.heard(ROOM)]
     assert heard == [("send", "hi"), ("edit", "hi!"), ("react", "💧"), ("delete", "")]
-    person, *bots = await inbox(house)
+    person, *bots = await refusals.inbox(house)
     assert person.sender.kind == message_pb2.SENDER_KIND_PERSON
     assert len(bots) == 4
     assert {one.sender.kind for one in bots} == {message_pb2.SENDER_KIND_BOT}
@@ -132,10 +125,9 @@ async def test_what_is_not_signed_as_it_should_be_is_401_and_leaves_nothing(
 ):
     async with talking(shipped, address) as (simulator, _):
         for forgery, code in FORGERIES:
-            before = count(code)
-            assert (await simulator.say(ROOM, "x", forgery=forgery)).status == 401, code
-            assert count(code) == before + 1, code
-    assert await inbox(house) == []
+            with refusals.counted("slack", code):
+                assert (await simulator.say(ROOM, "x", forgery=forgery)).status == 401, code
+    assert await refusals.inbox(house) == []
 
 
 async def test_a_signed_request_is_no_longer_believed_ten_minutes_later(
@@ -145,19 +137,13 @@ async def test_a_signed_request_is_no_longer_believed_ten_minutes_later(
         said = await simulator.say(ROOM, "x")
         status, _ = await simulator.deliver(said.body, forgery=Forgery(age_s=600))
         assert (said.status, status) == (200, 401)
-    assert len(await inbox(house)) == 1
+    assert len(await refusals.inbox(house)) == 1
 
 
 FAULTS = [
-    (b"", "application/json", 400, "bad_json"),
-    (b'{"type": "event_callback", "event', "application/json", 400, "bad_json"),
-    (b'{"type": "\xff\xfe"}', "application/json", 400, "bad_text"),
-    (b'{"type": "event_callback", "event_id": "Ev1", "x": "\\u0000"}', "application/json", 400, "bad_text"),
+    *refusals.unreadable(b'{"type": "event_callback", "event_id": "Ev1"'),
     (b'{"type": "event_callback", "event_id": "Ev1", "event": 5}', "application/json", 400, "bad_event"),
-    (b'{"type": "event_callback", "a":' + b"[" * 999 + b"]" * 999 + b"}", "application/json", 400, "too_deep"),
-    (b'{"type": "event_callback"}', "text/plain", 415, "wrong_content_type"),
     (b'{"type": "event_callback"}', "application/x-www-form-urlencoded", 400, "bad_form"),
-    (b'{"pad": "' + b"x" * 10_000 + b'"}', "application/json", 413, "body_too_large"),
 ]
 
 
@@ -166,12 +152,10 @@ async def test_a_signed_body_that_breaks_a_rule_is_refused_and_counted(
 ):
     async with talking(shipped, address) as (simulator, _):
         for body, content_type, status, code in FAULTS:
-            label = "unread" if code == "body_too_large" else "slack"
-            before = count(code, label)
-            told, answer = await simulator.deliver(body, forgery=Forgery(content_type=content_type))
-            assert (told, json.loads(answer)["code"]) == (status, code)
-            assert count(code, label) == before + 1, code
-    assert await inbox(house) == []
+            with refusals.counted("slack", code):
+                told, answer = await simulator.deliver(body, forgery=Forgery(content_type=content_type))
+                assert (told, json.loads(answer)["code"]) == (status, code)
+    assert await refusals.inbox(house) == []
 
 
 async def test_another_account_a_disabled_one_and_a_retired_secret_get_their_status(
@@ -192,7 +176,7 @@ async def test_another_account_a_disabled_one_and_a_retired_secret_get_their_sta
         assert (await simulator.say(ROOM, "x")).status == 404
         simulator.connect(f"http://{address}/webhooks/webhook/{account.id}")
         assert (await simulator.say(ROOM, "x")).status == 404
-    assert [one.text for one in await inbox(house)] == ["old", "new"]
+    assert [one.text for one in await refusals.inbox(house)] == ["old", "new"]
 
 
 async def test_what_nobody_here_has_heard_of_is_kept_once(house: Any, shipped: wiring.ChannelsRoom, address: str):
@@ -201,7 +185,7 @@ async def test_what_nobody_here_has_heard_of_is_kept_once(house: Any, shipped: w
         again = await simulator.repeat(strange)
         form = await asyncio.to_thread(slash_command, simulator, address)
     assert (strange.status, again.status, form) == (200, 200, 200)
-    assert await inbox(house) == []
+    assert await refusals.inbox(house) == []
     rows = await house.rows("select kind, body from channels.unknown_event order by kind")
     assert [kind for kind, _ in rows] == ["canvas_dreamt", "slash_command"]
     assert json.loads(bytes(rows[0][1])) == {"type": "canvas_dreamt", "of": "tulips"}

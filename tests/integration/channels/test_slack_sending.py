@@ -8,35 +8,22 @@ from penstock.base import errors, ids, settings
 from penstock.channels import ports
 from penstock.channels.adapters import channel_slack, http_connection, slack_answers, token_refusals
 from penstock.channels.testing import slack_simulator, slack_trial
-from penstock.messages.v1 import message_pb2, outbound_pb2
+from penstock.messages.v1 import outbound_pb2
+from tests.integration.channels import sending
 
 SECRETS = slack_trial.SECRETS
 NEW, OLD = slack_trial.TOKENS
 Behaviour = slack_simulator.Behaviour
 
-
-@pytest.fixture
-async def channel():
-    adapter = channel_slack.SlackChannel(timeout_s=2.0)
-    yield adapter
-    await adapter.close()
-
-
-@pytest.fixture
-async def simulator():
-    async with slack_simulator.SlackSimulator(tokens=[NEW.reveal(), OLD.reveal()]) as running:
-        yield running
-        assert running.faults == []
+channel = sending.channel_fixture(lambda: channel_slack.SlackChannel(timeout_s=2.0))
+simulator = sending.simulator_fixture(lambda: slack_simulator.SlackSimulator(tokens=[NEW.reveal(), OLD.reveal()]))
 
 
 def send(channel, simulator, *, tokens=(NEW, OLD), conversation="C1", text="hello", thread="", **relation):
-    account = ports.Account(
-        ids.TenantId("t"), ids.AccountId("acc"), ids.ChannelName("slack"), "n", simulator.config if simulator else {}
+    credentials = ports.Credentials(SECRETS, tuple(tokens))
+    return sending.send(
+        channel, simulator, credentials, conversation=conversation, relation=relation, text=text, thread=thread
     )
-    command = outbound_pb2.SendCommand(command_id=ids.new_id(), conversation=conversation, text=text, thread=thread)
-    if relation:
-        command.relation.CopyFrom(message_pb2.Relation(**relation))
-    return channel.send(account, ports.Credentials(SECRETS, tuple(tokens)), command)
 
 
 def heard(simulator, conversation="C1"):

@@ -12,16 +12,12 @@ from penstock.channels import ports
 from penstock.channels.adapters import channel_telegram, endpoint, token_refusals
 from penstock.channels.testing import telegram_simulator, telegram_trial
 from penstock.messages.v1 import outbound_pb2
+from tests.integration.channels import sending
 
 Behaviour = telegram_simulator.Behaviour
 NEWEST, OLDEST = (token.reveal() for token in telegram_trial.TOKENS)
 
-
-@pytest.fixture
-async def channel():
-    adapter = channel_telegram.TelegramChannel(timeout_s=0.5)
-    yield adapter
-    await adapter.close()
+channel = sending.channel_fixture(lambda: channel_telegram.TelegramChannel(timeout_s=0.5))
 
 
 @pytest.fixture

@@ -16,23 +16,15 @@ from penstock.channels import ports
 from penstock.channels.adapters import channel_webhook, http_connection
 from penstock.channels.testing import webhook_simulator, webhook_trial
 from penstock.messages.v1 import outbound_pb2
+from tests.integration.channels import sending
 
 CREDENTIALS = ports.Credentials(webhook_trial.SECRETS)
 Behaviour = webhook_simulator.Behaviour
 
-
-@pytest.fixture
-async def channel():
-    adapter = channel_webhook.WebhookChannel(timeout_s=0.5)
-    yield adapter
-    await adapter.close()
-
-
-@pytest.fixture
-async def simulator():
-    async with webhook_simulator.WebhookSimulator([secret.reveal() for secret in webhook_trial.SECRETS]) as running:
-        yield running
-        assert running.faults == []
+channel = sending.channel_fixture(lambda: channel_webhook.WebhookChannel(timeout_s=0.5))
+simulator = sending.simulator_fixture(
+    lambda: webhook_simulator.WebhookSimulator([secret.reveal() for secret in webhook_trial.SECRETS])
+)
 
 
 def send(channel, url, **fields):

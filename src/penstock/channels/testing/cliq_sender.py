@@ -5,7 +5,6 @@ with https://www.zoho.com/deluge/help/encryption/hmac-sha256.html and posts with
 is posted again while there is patience.
 """
 
-import asyncio
 import base64
 import dataclasses
 import hashlib
@@ -15,12 +14,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from penstock.base import clock as clocks
-from penstock.channels.testing import cliq_platform, simulator, webhook_client
+from penstock.channels.testing import cliq_platform, posting, simulator
 
 WRONG_SECRET: Final = "a-secret-that-nobody-agreed-on"
 """A well-formed signing secret that no account has."""
-
-_RETRY_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,7 +45,7 @@ def signature(secret: str, body: bytes, *, encoding: str = "base64") -> str:
     return digest.hex() if encoding == "hex" else base64.b64encode(digest).decode()
 
 
-class CliqSender:
+class CliqSender(posting.Posting):
     """Posts events to the URL of an account.
 
     `signing`: the account's signing secrets, newest first. `encoding`: how signatures are written. `patience_s`: for
@@ -63,20 +60,9 @@ class CliqSender:
         clock: clocks.Clock,
         patience_s: float,
     ) -> None:
+        super().__init__(patience_s, insists=False)
         self.signing, self.platform, self.clock = list(signing), platform, clock
         self.encoding = "base64"
-        self._patience_s = patience_s
-        self._client: webhook_client.WebhookClient | None = None
-
-    def connect(self, webhook_url: str) -> None:
-        """Post to this account's URL from now on."""
-        self._client = webhook_client.WebhookClient(webhook_url)
-
-    async def disconnect(self) -> None:
-        """Hang up."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
 
     async def say(
         self,
@@ -156,21 +142,8 @@ class CliqSender:
 
     async def deliver(self, body: bytes, *, forgery: Forgery = _HONEST) -> int:
         """Sign a body and post it, again while there is patience: the status of the last answer, 0 without any."""
-        if self._client is None:
-            raise RuntimeError("tell the simulator where to post: simulator.connect(url)")
-        waits = [wait_s for number, wait_s in enumerate(_RETRY_S) if sum(_RETRY_S[: number + 1]) <= self._patience_s]
         sent = body if forgery.body is None else forgery.body
-        status = 0
-        for wait_s in [*waits, 0.0]:
-            try:
-                response = await self._client.post(self.sign(body, forgery), sent)
-                status = response.status
-            except OSError:  # ConnectionError and TimeoutError among them: there was no answer
-                status = 0
-            if 200 <= status < 300:
-                break
-            await asyncio.sleep(wait_s)
-        return status
+        return (await self._post(lambda _: self.sign(body, forgery), sent)).status
 
     def sign(self, body: bytes, forgery: Forgery = _HONEST) -> dict[str, str]:
         """The headers of a request with this body, forged as told."""

@@ -10,12 +10,11 @@ on the wire: `@ann` is the bot's chat with Ann, anything else a channel.
         await simulator.until(lambda: len(simulator.heard("garden")) == 1)
 """
 
-import asyncio
 import dataclasses
 import os
 import time
 import urllib.parse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -24,7 +23,7 @@ import msgspec
 from penstock.base import clock as clocks
 from penstock.base import settings
 from penstock.channels import ports
-from penstock.channels.testing import cliq_platform, cliq_sender, simulator, webhook_server
+from penstock.channels.testing import cliq_platform, cliq_sender, simulator, steering, webhook_server
 
 Forgery = cliq_sender.Forgery
 
@@ -65,7 +64,7 @@ class Call:
     done: cliq_platform.Done | None
 
 
-class CliqSimulator(cliq_sender.CliqSender):
+class CliqSimulator(cliq_sender.CliqSender, steering.Steering[Behaviour]):
     """Cliq as one bot sees it; implements `simulator.Simulator`.
 
     `signing` and `tokens` are the account's secrets, newest first, made up unless given; `revoked` tokens are refused.
@@ -90,15 +89,12 @@ class CliqSimulator(cliq_sender.CliqSender):
         super().__init__(
             list(signing) or [fresh_signing_secret()], platform=platform, clock=clock, patience_s=patience_s
         )
+        self._steer(self._respond, Behaviour())
         self.tokens = list(tokens) or [fresh_token()]
         self.token_in_url = token_in_url
         self.revoked = set[str]()
         self.faults: list[str] = []
         self.calls: list[Call] = []
-        self._behaviours: list[Behaviour] = []
-        self._uses: dict[int, int] = {}
-        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
-        self._server = webhook_server.WebhookServer(self._respond)
 
     @property
     def config(self) -> Mapping[str, str]:
@@ -120,33 +116,7 @@ class CliqSimulator(cliq_sender.CliqSender):
 
     def heard(self, conversation: str) -> Sequence[simulator.Heard]:
         """What Penstock said and did in a chat, in order. Cliq recognises no resend: it is said twice."""
-        chat = self.platform.chat(conversation)
-        return [
-            simulator.Heard(call.at_s, call.done.kind, call.done.text, call.done.post.message_id)
-            for call in self.calls
-            if call.done is not None and call.done.chat is chat
-        ]
-
-    def behave(self, *behaviours: Behaviour) -> None:
-        """Answer like this from now on, the first one first; nothing: well."""
-        self._behaviours, self._uses = list(behaviours), {}
-
-    async def refuse_connections(self) -> None:
-        """Be down: cut every connection and refuse new ones, until `accept_connections`."""
-        await self._server.stop()
-
-    async def accept_connections(self) -> None:
-        """Be up again, under the same address."""
-        await self._server.start()
-
-    async def until(self, condition: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
-        """Wait until a condition, looked at after every request that arrives, holds. Raises TimeoutError."""
-        if condition():
-            return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((condition, future))
-        async with asyncio.timeout(timeout_s):
-            await future
+        return self._heard_in(self.platform.chat(conversation).id)
 
     async def __aenter__(self) -> Self:
         """Listen on a free port of loopback."""
@@ -168,12 +138,7 @@ class CliqSimulator(cliq_sender.CliqSender):
         except cliq_platform.Faulty as fault:
             self.faults.append(str(fault))
             reply = _reply(400, {"message": "The request cannot be performed."})
-        for waiting in list(self._waiting):
-            condition, future = waiting
-            if future.done() or condition():
-                self._waiting.remove(waiting)
-                if not future.done():
-                    future.set_result(None)
+        self._wake()
         return reply
 
     def _answer(self, request: webhook_server.Request) -> webhook_server.Reply:
@@ -183,12 +148,15 @@ class CliqSimulator(cliq_sender.CliqSender):
         path, arguments = parts.path.removeprefix(_PATH), _read(request)
         if path == parts.path:
             raise cliq_platform.Faulty(f"{parts.path} is not below {_PATH}")
-        behaviour, done = self._next_behaviour(), None
+        behaviour, done = self._next_behaviour(lambda _: True), None
         try:
             if behaviour.takes:
                 done = self.platform.do(request.method, path, query, arguments)
         finally:
-            self.calls.append(Call(time.perf_counter(), request.method, path, arguments, done))
+            at_s = time.perf_counter()
+            self.calls.append(Call(at_s, request.method, path, arguments, done))
+            if done is not None:
+                self._note(done.chat.id, simulator.Heard(at_s, done.kind, done.text, done.post.message_id))
         if behaviour.status == 200 and done is not None:
             reply = _reply(done.status, done.body)
         else:
@@ -203,14 +171,6 @@ class CliqSimulator(cliq_sender.CliqSender):
             token, scheme = query.pop("zapikey", ""), "" if scheme else "Zoho-oauthtoken"
         if scheme != "Zoho-oauthtoken" or token not in self.tokens or token in self.revoked:
             raise cliq_platform.Refused(401, "", "Request was rejected because of invalid AuthToken.")
-
-    def _next_behaviour(self) -> Behaviour:
-        for index, one in enumerate(self._behaviours):
-            uses = self._uses.get(index, 0)
-            if not one.times or uses < one.times:
-                self._uses[index] = uses + 1
-                return one
-        return Behaviour()
 
 
 def fresh_signing_secret() -> str:

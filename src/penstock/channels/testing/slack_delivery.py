@@ -4,7 +4,6 @@ Envelopes are those of https://docs.slack.dev/apis/events-api, signatures those 
 https://docs.slack.dev/authentication/verifying-requests-from-slack; no code is the adapter's.
 """
 
-import asyncio
 import dataclasses
 import hashlib
 import hmac
@@ -13,13 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from penstock.base import clock as clocks
-from penstock.channels.testing import simulator, slack_workspace, webhook_client
+from penstock.channels.testing import posting, simulator, slack_workspace
 
 WRONG_SECRET: Final = "0badc0ffee0badc0ffee0badc0ffee00"
 """A well-formed signing secret that no account has."""
-
-_RETRY_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
-"""Slack waits nothing, a minute, five minutes; nobody here has that long."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,36 +39,25 @@ def signature(secret: str, timestamp: str, body: bytes) -> str:
     return "v0=" + hmac.new(secret.encode(), b"v0:%b:%b" % (timestamp.encode(), body), hashlib.sha256).hexdigest()
 
 
-class SlackDelivery:
+class SlackDelivery(posting.Posting):
     """Posts signed events to the request URL. `patience_s`: for how long what was not answered 2xx is posted again.
 
     `home`: where `files` (by path) are offered, known once started.
     """
 
     def __init__(
-        self, secrets: Sequence[str], *, workspace: slack_workspace.SlackWorkspace, clock: clocks.Clock
+        self,
+        secrets: Sequence[str],
+        *,
+        workspace: slack_workspace.SlackWorkspace,
+        clock: clocks.Clock,
+        patience_s: float,
     ) -> None:
+        super().__init__(patience_s, insists=False)
         self.workspace, self.clock = workspace, clock
         self.signing = list(secrets)
-        self.patience_s = 0.0
         self.home = ""
         self.files: dict[str, bytes] = {}
-        self._client: webhook_client.WebhookClient | None = None
-
-    def connect(self, webhook_url: str) -> None:
-        """Post to this account's URL from now on."""
-        self._client = webhook_client.WebhookClient(webhook_url)
-
-    async def disconnect(self) -> None:
-        """Hang up."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
-
-    @property
-    def connected(self) -> bool:
-        """Whether there is a request URL."""
-        return self._client is not None
 
     async def verify_url(self, challenge: str, *, forgery: Forgery = Forgery()) -> tuple[int, bytes]:
         """Ask who answers at the request URL, as happens when it is entered: status and body of the answer."""
@@ -86,21 +71,9 @@ class SlackDelivery:
 
     async def deliver(self, body: bytes, *, forgery: Forgery = Forgery(), retry: int = 0) -> tuple[int, bytes]:
         """Sign a body and post it, again while there is patience: status (0: no answer) and answer of the last try."""
-        if self._client is None:
-            raise RuntimeError("tell the simulator where to post: simulator.connect(url)")
-        waits = [wait_s for number, wait_s in enumerate(_RETRY_S) if sum(_RETRY_S[: number + 1]) <= self.patience_s]
         sent = body if forgery.body is None else forgery.body
-        status, answer = 0, b""
-        for attempt, wait_s in enumerate([*waits, 0.0], retry):
-            try:
-                response = await self._client.post(self.sign(body, forgery, retry=attempt), sent)
-                status, answer = response.status, response.body
-            except OSError:  # ConnectionError and TimeoutError among them: there was no answer
-                status, answer = 0, b""
-            if 200 <= status < 300:
-                break
-            await asyncio.sleep(wait_s)
-        return status, answer
+        answer = await self._post(lambda attempts: self.sign(body, forgery, retry=retry + attempts), sent)
+        return answer.status, answer.body
 
     def sign(self, body: bytes, forgery: Forgery = Forgery(), *, retry: int = 0) -> dict[str, str]:
         """The headers of a request with this body, forged as told."""

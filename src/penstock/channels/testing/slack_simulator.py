@@ -83,9 +83,10 @@ class SlackSimulator(slack_sender.SlackSender, steering.Steering[Behaviour]):
         clock = clock or clocks.SystemClock()
         run = "".join(letter for letter in ids.new_id()[-9:] if letter.isalnum())
         workspace = slack_workspace.SlackWorkspace(run, lambda: int(clock.now().timestamp() * 1e6))
-        super().__init__(list(signing) or [fresh_signing_secret()], workspace=workspace, clock=clock)
+        super().__init__(
+            list(signing) or [fresh_signing_secret()], workspace=workspace, clock=clock, patience_s=patience_s
+        )
         self._steer(self._respond, Behaviour())
-        self.patience_s = patience_s
         self.tokens = list(tokens) or [fresh_token()]
         self.revoked = set[str]()
         self.faults: list[str] = []

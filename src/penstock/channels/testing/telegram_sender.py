@@ -4,22 +4,17 @@ Updates have the shapes of https://core.telegram.org/bots/api#update; a request 
 secret word in a header and nothing signed. What is not answered 2xx is sent again.
 """
 
-import asyncio
 import dataclasses
 import hashlib
 import json
-import time
 from collections.abc import Mapping
 from typing import Any, Final
 
 from penstock.base import clock as clocks
-from penstock.channels.testing import simulator, telegram_platform, webhook_client
+from penstock.channels.testing import posting, simulator, telegram_platform
 
 WRONG_SECRET: Final = "a-word-that-nobody-agreed-on"
 """A well-formed secret word that no account has."""
-
-_RETRY_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
-"""Telegram waits from a second to a minute; nobody here has that long."""
 
 _FIRST_PERSON: Final = 7_000_000_000
 
@@ -39,7 +34,7 @@ class Forgery:
 _HONEST: Final = Forgery()
 
 
-class TelegramSender:
+class TelegramSender(posting.Posting):
     """Posts updates to the URL of an account.
 
     `words`: the account's signing secrets, newest first; the first is what setWebhook was told. `patience_s`: for how
@@ -54,21 +49,10 @@ class TelegramSender:
         clock: clocks.Clock,
         patience_s: float,
     ) -> None:
+        super().__init__(patience_s, insists=True)
         self.words, self.platform, self.clock = words, platform, clock
         self.headers: dict[str, str] = {}
-        self._patience_s = patience_s
         self._people: dict[str, int] = {}
-        self._client: webhook_client.WebhookClient | None = None
-
-    def connect(self, webhook_url: str) -> None:
-        """Post to this account's URL from now on."""
-        self._client = webhook_client.WebhookClient(webhook_url)
-
-    async def disconnect(self) -> None:
-        """Hang up."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
 
     async def say(
         self,
@@ -153,17 +137,9 @@ class TelegramSender:
         self, body: bytes, forgery: Forgery = _HONEST, *, event_id: str = "", message_id: str = ""
     ) -> simulator.Posted:
         """Post a body, again and again while it is not answered 2xx and there is patience."""
-        if self._client is None:
-            raise RuntimeError("tell the simulator where to post: simulator.connect(url)")
         sent = body if forgery.body is None else forgery.body
-        started_s, attempts = time.perf_counter(), 0
-        while True:
-            status, wait_s = await self._attempt(self._client, self.request_headers(forgery), sent)
-            wait_s = wait_s or _RETRY_S[min(attempts, len(_RETRY_S) - 1)]
-            attempts += 1
-            if 200 <= status < 300 or time.perf_counter() - started_s + wait_s > self._patience_s:
-                return simulator.Posted(event_id, message_id, status, body)
-            await asyncio.sleep(wait_s)
+        answer = await self._post(lambda _: self.request_headers(forgery), sent)
+        return simulator.Posted(event_id, message_id, answer.status, body)
 
     def request_headers(self, forgery: Forgery = _HONEST) -> dict[str, str]:
         """The headers of an update's request, forged as told."""
@@ -219,16 +195,6 @@ class TelegramSender:
         if post.topic == post.message_id:
             return {**shown, "forum_topic_created": {"name": "topic", "icon_color": 7322096}}
         return {**shown, "text": post.text} if post.text and not post.file else shown
-
-    async def _attempt(
-        self, client: webhook_client.WebhookClient, headers: Mapping[str, str], body: bytes
-    ) -> tuple[int, float]:
-        try:
-            response = await client.post(headers, body)
-        except OSError:  # ConnectionError and TimeoutError among them: there was no answer
-            return 0, 0.0
-        wait = response.headers.get("retry-after", "")
-        return response.status, float(wait) if wait.isdigit() else 0.0
 
     def _now(self) -> int:
         return int(self.clock.now().timestamp())

@@ -3,23 +3,19 @@
 Events have the shape of `docs/reference/webhook-channel.md`.
 """
 
-import asyncio
 import base64
 import dataclasses
 import os
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from penstock.base import clock as clocks
-from penstock.channels.testing import simulator, webhook_client, webhook_platform, webhook_signature
+from penstock.channels.testing import posting, simulator, webhook_platform, webhook_signature
 
 WRONG_SECRET: Final = "whsec_d3JvbmctLXdyb25nLS13cm9uZy0td3Jvbmc="
 """A well-formed secret that no account has."""
-
-_RETRY_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,7 +50,7 @@ class Posted(simulator.Posted):
         return 200 <= self.status < 300
 
 
-class WebhookSender:
+class WebhookSender(posting.Posting):
     """Posts signed events to the URL of an account.
 
     `patience_s`: for how long an event that got no answer, 429 or 5xx is posted again under the same webhook-id, as
@@ -70,6 +66,7 @@ class WebhookSender:
         clock: clocks.Clock,
         patience_s: float,
     ) -> None:
+        super().__init__(patience_s, insists=True)
         self.platform = platform
         self.clock = clock
         self.home = ""
@@ -77,23 +74,11 @@ class WebhookSender:
         self.headers: dict[str, str] = {}
         self._keys: list[bytes] = []
         self.use_secrets(secrets)
-        self._patience_s = patience_s
-        self._client: webhook_client.WebhookClient | None = None
 
     def use_secrets(self, secrets: Sequence[str]) -> None:
         """Sign with, and expect signatures of, these secrets from now on: `whsec_...`, newest first."""
         self._keys = [webhook_signature.key_from(secret) for secret in secrets]
         self._newest = secrets[0]
-
-    def connect(self, webhook_url: str) -> None:
-        """Post to this account's URL from now on."""
-        self._client = webhook_client.WebhookClient(webhook_url)
-
-    async def disconnect(self) -> None:
-        """Hang up."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
 
     async def say(
         self,
@@ -162,20 +147,11 @@ class WebhookSender:
         self, body: bytes, forgery: Forgery = Forgery(), *, event_id: str = "", message_id: str = ""
     ) -> Posted:
         """Sign a body and post it, again and again while there is patience."""
-        if self._client is None:
-            raise RuntimeError("tell the simulator where to post: simulator.connect(url)")
         webhook_id = forgery.webhook_id or self.platform.next_id("hook")
         sent = body if forgery.body is None else forgery.body
-        started_s, attempts = time.perf_counter(), 0
-        while True:
-            status, answer, wait_s = await self._attempt(self._client, self.sign(webhook_id, body, forgery), sent)
-            latency_s = time.perf_counter() - started_s
-            wait_s = wait_s or _RETRY_S[min(attempts, len(_RETRY_S) - 1)]
-            attempts += 1
-            settled = status not in (0, 429) and status < 500
-            if settled or latency_s + wait_s > self._patience_s:
-                return Posted(event_id, message_id, status, body, webhook_id, latency_s, attempts, answer)
-            await asyncio.sleep(wait_s)
+        answer = await self._post(lambda _: self.sign(webhook_id, body, forgery), sent, settled=_settled)
+        latency_s, attempts = answer.latency_s, answer.attempts
+        return Posted(event_id, message_id, answer.status, body, webhook_id, latency_s, attempts, answer.body)
 
     def sign(self, webhook_id: str, body: bytes, forgery: Forgery = Forgery()) -> dict[str, str]:
         """The headers of a request with this body, forged as told."""
@@ -215,15 +191,10 @@ class WebhookSender:
         body = msgspec.json.encode(event)
         return await self.post(body, forgery, event_id=event_id, message_id=data["message_id"])
 
-    async def _attempt(
-        self, client: webhook_client.WebhookClient, headers: Mapping[str, str], body: bytes
-    ) -> tuple[int, bytes, float]:
-        try:
-            response = await client.post(headers, body)
-        except OSError:  # ConnectionError and TimeoutError among them: the platform got no answer
-            return 0, b"", 0.0
-        wait = response.headers.get("retry-after", "")
-        return response.status, response.body, float(wait) if wait.isdigit() else 0.0
+
+def _settled(status: int) -> bool:
+    """Whether posting the same again would change nothing."""
+    return status not in (0, 429) and status < 500
 
 
 def _person(sender: str) -> dict[str, str]:
