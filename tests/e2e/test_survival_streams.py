@@ -68,6 +68,11 @@ async def test_a_lost_store_costs_latency_only(
         await stage.answered(timeout_s=90)
         verdict = await stage.verdict()
         measured.row(what, verdict, stage.recovery_s(since_s))
-        assert verdict.good, verdict
+        assert not verdict.lost, verdict
+        assert not verdict.doubled, verdict
+        if loss is not streams:
+            # Deleted under a standing connection, a stream is missed a second later, and what an app took of it before
+            # that it answers at once: docs/explanation/delivery-guarantees.md, "What is not promised".
+            assert not verdict.reordered, verdict
         assert not verdict.excused, "the core lived on, so it knows what it sent"
         assert await stage.not_kept() == []
