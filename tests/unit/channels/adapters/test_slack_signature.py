@@ -101,8 +101,8 @@ def test_no_headers_do_anything_but_be_refused(timestamp, signature):
     ("kind", "text"),
     [
         ("signing", "8f742231b10e8888abcd99yyyzzz85a5"),
-        ("token", "xoxb-263594206564-FGqddMF8t08v8N7Oq4i57vs1"),
-        ("token", "xoxp-263594206564-263594206564-263594206564-abc"),
+        ("token", "xoxb-100000000001-NobodysTokenMadeUpHere"),
+        ("token", "xoxp-100000000001-100000000002-100000000003-abc"),
         ("token", "xoxe.xoxb-1-MS0yLTM1NzAxNjEyMzQ1LTM1ODYw"),
     ],
 )
@@ -115,11 +115,11 @@ def test_what_slack_gives_out_is_taken(kind, text):
     [
         ("signing", ""),
         ("signing", "short"),
-        ("signing", "xoxb-263594206564-FGqddMF8t08v8N7Oq4i57vs1"),
+        ("signing", "xoxb-100000000001-NobodysTokenMadeUpHere"),
         ("signing", "8f742231b10e8888abcd99yyyzzz85a5\n"),
         ("signing", "é" * 32),
         ("token", "8f742231b10e8888abcd99yyyzzz85a5"),
-        ("token", "xoxb-263594206564\r\nhost: elsewhere"),
+        ("token", "xoxb-100000000001\r\nhost: elsewhere"),
         ("token", "xapp-1-A0-1-abcdefabcdef"),
         ("token", "xoxb-"),
     ],
